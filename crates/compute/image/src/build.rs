@@ -3,6 +3,7 @@ use crate::image::{self, Image, OpenError};
 use crate::kernel::{KernelError, KernelTree, Module};
 use crate::library::{self, Files, LibraryError};
 use crate::modinfo;
+use crate::vmlinux;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::collections::BTreeSet;
 use std::fs;
@@ -95,7 +96,8 @@ pub enum BuildError {
 pub fn build(request: &BuildRequest) -> Result<Image, BuildError> {
     let tree = KernelTree::open(&request.kernel_tree)?;
     let modules = tree.load_order()?;
-    let kernel = read(&tree.kernel)?;
+    let packed = read(&tree.kernel)?;
+    let kernel = vmlinux::extract(&packed).unwrap_or(packed);
     let initrd = cpio::write(&entries(&collect(request, &modules)?));
     let names = modules.into_iter().map(|module| module.name).collect();
     let files = image::files(tree.version, kernel, initrd, names)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Version of `image.json`.
 const FORMAT: u32 = 1;
-pub(crate) const KERNEL: &str = "vmlinuz";
+pub(crate) const KERNEL: &str = "vmlinux";
 pub(crate) const INITRD: &str = "initrd";
 const RECORD: &str = "image.json";
 
@@ -68,7 +68,7 @@ struct Record {
 }
 
 impl Image {
-    /// Reads `folder` and checks every digest: some 30 MiB of hashing, so do it once and keep it.
+    /// Reads `folder` and checks every digest: some 65 MiB of hashing, so do it once and keep it.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(RECORD);
         let text = fs::read(&path).map_err(|source| OpenError::Read { path: path.clone(), source })?;

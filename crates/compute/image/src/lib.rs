@@ -1,7 +1,7 @@
 //! # What a micro-VM boots
 //!
-//! An [`Image`] is a folder with a guest kernel, one initial file system and `image.json`, which holds
-//! their SHA-256 digests. [`build`] makes it from an unpacked Debian cloud kernel package, our two
+//! An [`Image`] is a folder with a guest kernel (`vmlinux`), one initial file system (`initrd`) and
+//! `image.json`, which holds their SHA-256 digests. [`build`] makes it from an unpacked Debian cloud kernel package, our two
 //! static guest programs and two tools of the host (`mke2fs`, `nft`) with the libraries they need:
 //!
 //! ```text
@@ -32,6 +32,7 @@ mod image;
 mod kernel;
 mod library;
 mod modinfo;
+mod vmlinux;
 
 pub use build::{BuildError, BuildRequest, build};
 pub use image::{Image, OpenError};
