@@ -1,0 +1,27 @@
+//! Building the product's programs, always in the profile that tests use, so that a newcomer builds
+//! everything once.
+
+use crate::run::watched;
+use crate::tree;
+use anyhow::Result;
+
+/// Programs of this machine. `xtask` is listed so that end-to-end tests find the one of this commit.
+const PROGRAMS: [&str; 5] = ["cloudpal-mint", "cloudpal-host", "cloudpal-cli", "cloudpal-e2e", "xtask"];
+
+/// Programs inside micro-VMs.
+const GUEST_PROGRAMS: [&str; 2] = ["cloudpal-guest", "cloudpal-pal"];
+
+/// Builds the programs that run on this machine.
+pub fn programs() -> Result<()> {
+    let mut cargo = tree::cargo();
+    cargo.arg("build").arg("--locked");
+    watched(PROGRAMS.iter().fold(&mut cargo, |cargo, name| cargo.args(["-p", name])))
+}
+
+/// Builds the programs that run in micro-VMs, which have no libraries: static ones.
+pub fn guest_programs() -> Result<()> {
+    let mut cargo = tree::cargo();
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo.args(["build", "--locked", "--target", tree::GUEST_TARGET]);
+    watched(GUEST_PROGRAMS.iter().fold(&mut cargo, |cargo, name| cargo.args(["-p", name])))
+}

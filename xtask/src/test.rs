@@ -1,0 +1,98 @@
+//! `cargo xtask test`: everything that must hold before a change is taken. `.ci/run` calls it and
+//! nothing else.
+
+use crate::check::{self, leftovers::Traces};
+use crate::run::{command, watched};
+use crate::{build, kernel, packages, root, tree};
+use anyhow::{Result, bail};
+use std::process::Command;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Leave out the end-to-end day: a few minutes instead of a quarter of an hour
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Runs every step, also after one failed, and fails if any did.
+pub fn test(options: &Options) -> Result<()> {
+    let mut steps = Steps::default();
+    steps.run("system packages", packages::install_missing);
+    steps.run("format", || watched(tree::cargo().args(["fmt", "--all", "--check"])));
+    steps.run("structure", || {
+        check::sources::check()?;
+        check::arrows::check()
+    });
+    steps.run("licences and sources", check::licences::check);
+    steps.run("lints", || {
+        let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
+        watched(tree::cargo().args(lints))
+    });
+    steps
+        .run("unit and integration tests", || tests_as_root(&["test", "--workspace", "--locked", "--quiet"]));
+    steps.run("programs inside a pal", build::guest_programs);
+    if !options.quick {
+        steps.run("kernel for pals", || kernel::fetch().map(drop));
+        steps.run("programs", build::programs);
+        let before = Traces::now()?;
+        steps.run("a pal's day, twice", || {
+            watched(as_root(&tree::program("cloudpal-e2e")?.to_string_lossy()).arg("test"))
+        });
+        steps.run("nothing left behind", || before.compare(&Traces::now()?));
+    }
+    steps.sum_up()
+}
+
+/// Tests that make namespaces take root; the compiler does not, so only the test programs get it.
+fn tests_as_root(arguments: &[&str]) -> Result<()> {
+    let mut cargo = tree::cargo();
+    if !root::are_we() {
+        if !root::reachable() {
+            bail!("the network tests make namespaces, which takes root; run `cargo xtask test` as root");
+        }
+        cargo.env(
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
+            "sudo --preserve-env=CARGO_MANIFEST_DIR,PATH",
+        );
+    }
+    watched(cargo.args(arguments))
+}
+
+fn as_root(program: &str) -> Command {
+    if root::are_we() { command(program) } else { command(&format!("sudo -- {program}")) }
+}
+
+/// What was run and how it ended.
+#[derive(Default)]
+struct Steps {
+    passed: usize,
+    failed: Vec<&'static str>,
+}
+
+impl Steps {
+    fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
+        eprintln!("==> {name}");
+        let start = Instant::now();
+        let result = work();
+        let took = start.elapsed().as_secs_f32();
+        match result {
+            Ok(()) => {
+                println!("ok      {took:6.1} s  {name}");
+                self.passed += 1;
+            }
+            Err(error) => {
+                println!("FAILED  {took:6.1} s  {name}: {error:#}");
+                self.failed.push(name);
+            }
+        }
+    }
+
+    fn sum_up(self) -> Result<()> {
+        println!("{} passed, {} failed", self.passed, self.failed.len());
+        if !self.failed.is_empty() {
+            bail!("failed: {}", self.failed.join(", "));
+        }
+        Ok(())
+    }
+}
