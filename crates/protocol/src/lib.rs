@@ -2,6 +2,7 @@
 //!
 //! - [`frame`]: how messages are cut on the byte channel between a host and a micro-VM.
 //! - [`guest`]: the messages on that channel.
+//! - [`inside`]: what the programs inside that micro-VM say to each other.
 //! - [`owner`]: what an owner's device and the pal say inside the encrypted channel the host relays.
 //! - [`channel`]: that encrypted channel (Noise XX).
 //! - [`api`]: the host's HTTP interface, and [`request`]: how each request is signed.
@@ -26,6 +27,7 @@ pub mod api;
 pub mod channel;
 pub mod frame;
 pub mod guest;
+pub mod inside;
 pub mod owner;
 pub mod price;
 pub mod receipt;

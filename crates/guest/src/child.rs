@@ -1,0 +1,95 @@
+//! The two processes that init starts and watches. Each has one end of a socket pair as its standard
+//! input and speaks frames on it both ways.
+
+use crate::clock::Deadline;
+use crate::wire::Wire;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+const PROGRAM: &str = "/cloudpald";
+
+/// Which half of the pal a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// `/cloudpald network`
+    Network,
+    /// `/cloudpald data`
+    Data,
+}
+
+impl Half {
+    /// Its argument.
+    pub fn name(self) -> &'static str {
+        match self {
+            Half::Network => "network",
+            Half::Data => "data",
+        }
+    }
+}
+
+/// A running half.
+pub struct Running {
+    /// Frames to and from it.
+    pub wire: Wire,
+    pid: Pid,
+}
+
+impl Running {
+    /// Starts a half with an environment that holds nothing.
+    pub fn start(half: Half) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let child = Command::new(PROGRAM)
+            .arg(half.name())
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()?;
+        let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+        Ok(Running { wire: Wire::new(ours.into()), pid })
+    }
+
+    /// Whether this is the process that `waitpid` reported.
+    pub fn is(&self, pid: Pid) -> bool {
+        self.pid == pid
+    }
+
+    /// Asks it to stop, then makes it: it is gone and its memory freed when this returns.
+    pub fn stop(self, patience_ms: u64) {
+        let _ = kill(self.pid, Signal::SIGTERM);
+        if !self.gone_within(patience_ms) {
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
+        }
+    }
+
+    fn gone_within(&self, ms: u64) -> bool {
+        let deadline = Deadline::after_ms(ms);
+        loop {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) if deadline.passed() => return false,
+                Ok(WaitStatus::StillAlive) => sleep(Duration::from_millis(2)),
+                _ => return true,
+            }
+        }
+    }
+}
+
+/// The children that ended since the last call, orphans of orphans included.
+pub fn reap() -> Vec<Pid> {
+    let mut ended = Vec::new();
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        match status.pid() {
+            Some(pid) => ended.push(pid),
+            None => break,
+        }
+    }
+    ended
+}
