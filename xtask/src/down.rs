@@ -55,7 +55,7 @@ pub fn running(state: &State) -> Result<bool> {
 pub fn stop_everything(state: &State) -> Result<()> {
     let Some(mut memory) = state.recall()? else { return Ok(()) };
     let mut failed = Vec::new();
-    if memory.done.iter().any(|done| done == "host-init") {
+    if memory.has_done("host-init") {
         failed.extend(output(program(state, Party::Host, "cloudpal-host").arg("stop-all")).err());
     }
     for service in memory.services.iter().rev() {

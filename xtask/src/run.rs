@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::borrow::BorrowMut;
-use std::process::{Command, Stdio};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 /// Says what is being done on standard error, and how long it took if that was over a second.
@@ -19,9 +20,24 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// Runs a command and gives its standard output; its standard error becomes the error's text.
 pub fn output(mut command: impl BorrowMut<Command>) -> Result<String> {
-    let command = command.borrow_mut();
-    let out =
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", shown(command)))?;
+    let command = command.borrow_mut().stdin(Stdio::null());
+    let out = command.output().with_context(|| format!("cannot start {}", shown(command)))?;
+    said(command, &out)
+}
+
+/// The same for a command that reads `input`, which shows in no list of processes and no error.
+pub fn output_of(mut command: impl BorrowMut<Command>, input: &str) -> Result<String> {
+    let command = command.borrow_mut().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", shown(command)))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ends without reading says why by itself.
+        let _ = writeln!(stdin, "{input}");
+    }
+    let out = child.wait_with_output().with_context(|| format!("lost track of {}", shown(command)))?;
+    said(command, &out)
+}
+
+fn said(command: &Command, out: &Output) -> Result<String> {
     if !out.status.success() {
         let said = String::from_utf8_lossy(&out.stderr);
         let said = if said.trim().is_empty() { String::from_utf8_lossy(&out.stdout) } else { said };

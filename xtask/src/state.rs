@@ -129,6 +129,22 @@ impl State {
     }
 }
 
+impl Memory {
+    /// Does what needs doing only once in the life of a state folder.
+    pub fn once(&mut self, state: &State, what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.has_done(what) {
+            return Ok(());
+        }
+        work()?;
+        self.done.push(what.to_owned());
+        state.remember(self)
+    }
+
+    pub fn has_done(&self, what: &str) -> bool {
+        self.done.iter().any(|done| done == what)
+    }
+}
+
 /// Whose folder `person` is: who called sudo, else a user of its own.
 pub fn person_user() -> u32 {
     std::env::var("SUDO_UID").ok().and_then(|id| id.parse().ok()).filter(|id| *id != 0).unwrap_or(PERSON_USER)

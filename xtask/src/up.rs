@@ -1,9 +1,9 @@
 //! `cargo xtask up`: from a fresh machine to a running pal.
 
-use crate::outside::{Outside, text};
-use crate::run::{command, output, step, watched};
+use crate::outside::{Outside, Wishes, text};
+use crate::run::{step, watched};
 use crate::service::{Party, Service, program};
-use crate::state::{MACHINE_USER, Memory, State, write};
+use crate::state::{MACHINE_USER, Memory, State, person_user, write};
 use crate::{StateOption, build, down, kernel, net, packages, root, tree};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -60,6 +60,8 @@ pub fn up(options: &Options) -> Result<()> {
     if down::running(&state)? {
         bail!("it is up already in {}; stop it with `{}`", state.dir().display(), down::hint(&state));
     }
+    // What a crash or a reboot left half up is cleared first.
+    down::stop_everything(&state)?;
     let report = match bring_up(&state, options) {
         // A signal during the work shows in whatever it broke; one that broke nothing is still heeded.
         Ok(_) if interrupted.pending().next().is_some() => Err(anyhow::anyhow!("interrupted")),
@@ -108,9 +110,8 @@ fn bring_up(state: &State, options: &Options) -> Result<Value> {
     let mint = step("seller", || start_mint(state, &mut memory))?;
     let host = step("data centre", || start_host(state, &mut memory, &net, options, &mint))?;
     let outside = Outside { state, mint: text(&mint, "url")?, host: text(&host, "url")? };
-    let mut pal = step("a pal, its credit and a phone's config", || {
-        outside.first_day(&mut memory, options_of(options))
-    })?;
+    let wishes = Wishes { name: &options.name, voucher: options.voucher, credit: options.credit };
+    let pal = step("a pal, its credit and a phone's config", || outside.first_day(&mut memory, &wishes))?;
     if let Some(address) = options.listen {
         let public: IpAddr = text(&pal, "public_address")?.parse().context("the pal's public address")?;
         memory.forwarded_before = Some(net.open_to_outside(address, public)?);
@@ -118,39 +119,46 @@ fn bring_up(state: &State, options: &Options) -> Result<Value> {
         state.remember(&memory)?;
     }
     step("the device agent", || start_agent(state, &mut memory))?;
-    let wireguard = pal["wireguard"].take();
-    let report = json!({
+    let report = report(state, options, &net, &memory, [mint, host, pal]);
+    write(&state.join("up.json"), &serde_json::to_string_pretty(&report)?)?;
+    Ok(report)
+}
+
+/// What `up.json` says: how to reach everything; paths of secrets, never secrets.
+fn report(state: &State, options: &Options, net: &net::Net, memory: &Memory, parties: [Value; 3]) -> Value {
+    let [mint, host, pal] = parties;
+    let pid =
+        |name: &str| memory.services.iter().find(|service| service.name == name).map(|service| service.pid);
+    let seen = options
+        .listen
+        .map_or_else(|| text(&pal, "public_address").unwrap_or_default(), |own| own.to_string());
+    json!({
         "what": "up",
         "commit": tree::commit(),
         "ok": true,
         "machine": machine(host.get("hypervisor")),
         "state": state.dir(),
-        "mint": mint,
+        "mint": {
+            "url": mint["url"],
+            "unit": mint["unit"],
+            "pid": pid("cloudpal-mint"),
+            "state": state.join("mint"),
+            "program": state.program("cloudpal-mint"),
+        },
         "host": {
             "url": host["url"],
-            "public_address": options.listen.map_or_else(|| net.public_v4(), |address| address.to_string()),
-            "pid": pid(&memory, "cloudpal-host"),
+            "public_address": seen,
+            "pid": pid("cloudpal-host"),
             "state": state.join("host"),
             "program": state.program("cloudpal-host"),
         },
-        "pal": pal_with(pal, wireguard),
-        "cli": { "program": state.program("cloudpal"), "config": state.join("person") },
+        "pal": pal,
+        "cli": { "program": state.program("cloudpal"), "config": state.join("person"), "user": person_user() },
         "namespaces": net.describe(),
-        "pids": memory.services.iter().map(|service| (service.name.clone(), json!(service.pid))).collect::<serde_json::Map<_, _>>(),
         "time_scale": { "meter": options.meter_scale, "idle_s": options.idle_s },
+        "listen": options.listen,
         "stop": down::hint(state),
-    });
-    write(&state.join("up.json"), &serde_json::to_string_pretty(&report)?)?;
-    Ok(report)
-}
-
-fn options_of(options: &Options) -> crate::outside::Wishes<'_> {
-    crate::outside::Wishes { name: &options.name, voucher: options.voucher, credit: options.credit }
-}
-
-fn pal_with(mut pal: Value, wireguard: Value) -> Value {
-    pal["wireguard"] = wireguard;
-    pal
+    })
 }
 
 /// Folders, ports, and copies of the programs: a later build must not change what is running, and the
@@ -189,7 +197,7 @@ fn free_ports() -> Result<(u16, u16)> {
 }
 
 fn start_mint(state: &State, memory: &mut Memory) -> Result<Value> {
-    once(state, memory, "mint-init", || watched(program(state, Party::Mint, "cloudpal-mint").arg("init")))?;
+    memory.once(state, "mint-init", || watched(program(state, Party::Mint, "cloudpal-mint").arg("init")))?;
     let listen = format!("127.0.0.1:{}", memory.mint_port);
     serve(state, memory, Party::Mint, "cloudpal-mint", &["serve", "--listen", &listen])
 }
@@ -203,7 +211,7 @@ fn start_host(
 ) -> Result<Value> {
     let host = || program(state, Party::Host, "cloudpal-host");
     let listen = format!("127.0.0.1:{}", memory.host_port);
-    once(state, memory, "host-init", || {
+    memory.once(state, "host-init", || {
         let mut init = host();
         init.args(["init", "--name", "try", "--mint", &text(mint, "url")?, "--public-v4", &net.public_v4()]);
         init.args(["--uplink-netns", &net.data_centre(), "--listen", &listen]);
@@ -245,20 +253,6 @@ fn serve(state: &State, memory: &mut Memory, party: Party, name: &str, arguments
     service.ready(Duration::from_secs(60))
 }
 
-/// Does what needs doing only once in the life of a state folder.
-fn once(state: &State, memory: &mut Memory, what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    if memory.done.iter().any(|done| done == what) {
-        return Ok(());
-    }
-    work()?;
-    memory.done.push(what.to_owned());
-    state.remember(memory)
-}
-
-fn pid(memory: &Memory, name: &str) -> Option<u32> {
-    memory.services.iter().find(|service| service.name == name).map(|service| service.pid)
-}
-
 /// What every report says of the machine it ran on.
 pub fn machine(hypervisor: Option<&Value>) -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -277,10 +271,9 @@ pub fn machine(hypervisor: Option<&Value>) -> Value {
 fn print_for_people(state: &State, report: &Value, detached: bool) {
     let at = |path: &str| report.pointer(path).and_then(Value::as_str).unwrap_or("?").to_owned();
     let cli = format!("{} --config {}", at("/cli/program"), at("/cli/config"));
-    if let Some(code) =
-        report.pointer("/pal/wireguard/conf").and_then(Value::as_str).and_then(|conf| qr(state, conf))
-    {
-        println!("{code}");
+    match Outside::qr(state) {
+        Ok(code) => println!("{code}\n"),
+        Err(error) => eprintln!("    no QR code: {error:#}"),
     }
     println!("Page       {}", at("/pal/page_url"));
     println!("           `{cli} open` opens it through the tunnel");
@@ -291,13 +284,14 @@ fn print_for_people(state: &State, report: &Value, detached: bool) {
     {
         println!("           (reachable on this machine only; for a real phone: up --listen ADDR)");
     }
-    println!("Balance    {}", at("/pal/balance"));
+    let balance = &report["pal"]["balance"];
+    println!(
+        "Balance    {} cpm in the purse, {} cpm with the pal (a cpm is a minute awake)",
+        balance["purse_cpm"], balance["pal_cpm"]
+    );
+    println!(
+        "Seed       24 words in {}/recovery-kit.txt: print them, then delete the file",
+        at("/cli/config")
+    );
     println!("Stop       {}", if detached { at("/stop") } else { format!("Ctrl-C, or {}", at("/stop")) });
-}
-
-fn qr(state: &State, conf: &str) -> Option<String> {
-    let mut show = program(state, Party::Person, "cloudpal");
-    output(show.args(["device", "qr", "phone"]))
-        .ok()
-        .or_else(|| output(command("qrencode -t ansiutf8 -r").arg(conf)).ok())
 }
