@@ -255,3 +255,40 @@ fn forward_inside(namespace: &str) -> Result<()> {
 pub fn ip(arguments: &str) -> Result<()> {
     output(command(&format!("ip {arguments}"))).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Takes root, as every test that makes a namespace does.
+    #[test]
+    fn client_and_internet_meet_through_the_data_centre_and_nothing_stays() {
+        let dir = format!("/var/tmp/cloudpal-net-test-{}", std::process::id());
+        let state = State::locate(Some(Path::new(&dir))).unwrap();
+        let memory = Memory { subnet: free_subnet(state.hash() as u8).unwrap(), ..Memory::default() };
+        let net = Net::new(&state, &memory);
+        let forward = || fs::read_to_string(FORWARD).unwrap();
+        let before = forward();
+        net.build().unwrap();
+        let ping = |from: &str, to: &str| ip(&format!("netns exec {from} ping -c 1 -W 5 {to}"));
+        let met = ping(&net.client(), &net.far_v4(&INTERNET));
+        let met6 =
+            if net.v6 { ping(&net.client(), &net.end_v6(&INTERNET, INTERNET.far_host)) } else { Ok(()) };
+        let machine = output(command(&format!("ping -c 1 -W 5 {}", net.near_v4(&MACHINE))));
+        let routed = output(command(&format!("ip route get 198.18.{}.7", memory.subnet))).unwrap();
+        // Twice: what an interrupted run left does not stand in the way.
+        net.build().unwrap();
+        net.remove().unwrap();
+        met.unwrap();
+        met6.unwrap();
+        machine.unwrap();
+        assert!(routed.contains(&net.veth()), "{routed}");
+        assert_eq!(forward(), before, "this machine's own forwarding is untouched");
+        for name in [net.client(), net.internet(), net.data_centre()] {
+            assert!(!exists(&name), "{name}");
+        }
+        assert!(!Path::new("/sys/class/net").join(net.veth()).exists());
+        net.remove().unwrap();
+    }
+}
