@@ -1,0 +1,202 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: tried and did not work; the message says what to do
+  2  used wrongly
+  3  not found: no such pal or device, or no keys yet
+  4  refused: rights, credit, a signature, or a key that is not the pinned one
+  5  unreachable: host, ticket seller or pal does not answer
+  6  data or credit would be lost
+
+Settings: a flag goes before the environment, the environment before the default.
+Logs: CLOUDPAL_LOG=debug (standard error).";
+
+/// A cloud of your own: keys, credit, pals and the tunnel to them.
+#[derive(Debug, Parser)]
+#[command(name = "cloudpal", version, about, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    /// Folder of keys and state [default: $XDG_CONFIG_HOME/cloudpal or ~/.config/cloudpal]
+    #[arg(long, global = true, env = "CLOUDPAL_CONFIG", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the keys everything else derives from, and print the 24 words to keep
+    Init {
+        /// Read the 24 words of a recovery kit from standard input instead of making new ones
+        #[arg(long)]
+        restore: bool,
+    },
+    /// Buy credit and see what there is
+    #[command(subcommand)]
+    Credit(CreditCommand),
+    /// Create a pal at a data centre; run it again after an interruption and it goes on
+    Create {
+        /// The host's address, such as http://203.0.113.7:7070
+        #[arg(long, value_name = "URL")]
+        at: String,
+        /// The pal's name: a to z, 0 to 9 and hyphens
+        #[arg(long, default_value = "pal")]
+        name: String,
+        /// Credit to begin with, whole cpm [default: a day awake, or what the purse has]
+        #[arg(long, value_name = "CPM")]
+        credit: Option<u64>,
+    },
+    /// List pals, without asking anybody
+    List,
+    /// Say how pals are: state, credit, cost, why they woke
+    Status {
+        /// Name or id
+        pal: Option<String>,
+    },
+    /// Fetch the host's receipts
+    Receipts {
+        /// Name or id [default: the only one]
+        pal: Option<String>,
+        /// Check signatures, chain and sums of all of them
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Open a pal's data disk
+    Unlock(OnePal),
+    /// Close a pal's data disk: key and plaintext leave its memory
+    Lock(OnePal),
+    /// Put a pal to sleep
+    Sleep(OnePal),
+    /// Wake a pal
+    Wake(OnePal),
+    /// Give a pal more credit
+    TopUp {
+        /// Name or id
+        pal: String,
+        /// Whole cpm
+        cpm: u64,
+    },
+    /// Delete a pal with its data; credit it still holds comes back first
+    Delete {
+        /// Name or id
+        pal: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Devices on a pal's private network
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Unlock pals whenever they wake, until stopped
+    Agent,
+    /// Open a pal's page through an encrypted tunnel, without root, until Ctrl-C
+    Open {
+        /// Name or id [default: the only one]
+        pal: Option<String>,
+        /// Where to listen on this machine; port 0 takes any free one
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// Only print the address, start no browser
+        #[arg(long)]
+        print: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a folder
+    Man {
+        /// Which folder
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+}
+
+/// A pal, or the only one.
+#[derive(Debug, Args)]
+pub struct OnePal {
+    /// Name or id [default: the only one]
+    pub pal: Option<String>,
+}
+
+/// `cloudpal credit ...`
+#[derive(Debug, Subcommand)]
+pub enum CreditCommand {
+    /// Turn a voucher, read from standard input, into credit
+    Buy {
+        /// The ticket seller's address
+        #[arg(long, value_name = "URL")]
+        mint: String,
+    },
+    /// Say what there is
+    Balance,
+    /// Finish what was interrupted, and find credit again by the seed
+    Recover {
+        /// A ticket seller this device does not know yet
+        #[arg(long, value_name = "URL")]
+        mint: Option<String>,
+    },
+    /// Take back credit locked for a pal: what it holds unused, and what is past its locktime
+    Reclaim {
+        /// Name or id [default: the only one]
+        pal: Option<String>,
+    },
+}
+
+/// `cloudpal device ...`
+#[derive(Debug, Subcommand)]
+pub enum DeviceCommand {
+    /// Add a device: makes its WireGuard config and shows it as a QR code
+    Add {
+        /// Its name: a to z, 0 to 9 and hyphens
+        name: String,
+        /// Which pal [default: the only one]
+        #[arg(long)]
+        pal: Option<String>,
+        /// Write the config here instead of into the configuration folder
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        conf: Option<PathBuf>,
+        /// Show the QR code although standard output is no terminal
+        #[arg(long, overrides_with = "no_qr")]
+        qr: bool,
+        /// Show no QR code
+        #[arg(long)]
+        no_qr: bool,
+        /// Send only the private network's traffic through the pal, not everything
+        #[arg(long)]
+        overlay_only: bool,
+    },
+    /// List devices
+    List {
+        /// Which pal [default: the only one]
+        #[arg(long)]
+        pal: Option<String>,
+    },
+    /// Remove a device: it is cut off at once
+    Remove {
+        /// Its name
+        name: String,
+        /// Which pal [default: the only one]
+        #[arg(long)]
+        pal: Option<String>,
+    },
+    /// Undo the removal of a device: its old config works again
+    Restore {
+        /// Its name
+        name: String,
+        /// Which pal [default: the only one]
+        #[arg(long)]
+        pal: Option<String>,
+    },
+}

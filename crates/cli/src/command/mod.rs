@@ -1,0 +1,13 @@
+//! One module for each thing a person can ask for. None of them prints: they give a
+//! [`crate::terminal::Report`] back, so that tests can call them as the program does.
+
+pub mod agent;
+pub mod create;
+pub mod credit;
+pub mod delete;
+pub mod device;
+pub mod init;
+pub mod pals;
+pub mod receipts;
+pub mod roster;
+pub mod top_up;

@@ -1,0 +1,156 @@
+//! How a command fails: an exit code that scripts can rely on and a sentence for the person.
+
+use crate::credit::CreditError;
+use crate::host::HostError;
+use crate::person::{FileError, PersonError};
+use crate::session::SessionError;
+use cloudpal_core::{ParseIdError, ParseKeyError, VerifyError};
+use cloudpal_protocol::api::ErrorCode;
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+/// The documented exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// 1: it was tried and did not work.
+    Failed = 1,
+    /// 2: the command was used wrongly.
+    Usage = 2,
+    /// 3: no such pal, device or file.
+    NotFound = 3,
+    /// 4: refused: rights, credit, signature or a key that is not the pinned one.
+    Refused = 4,
+    /// 5: host, mint or pal does not answer.
+    Unreachable = 5,
+    /// 6: data or credit would be lost.
+    WouldLose = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl From<ErrorCode> for Exit {
+    fn from(code: ErrorCode) -> Exit {
+        match code {
+            ErrorCode::Malformed => Exit::Usage,
+            ErrorCode::NotFound => Exit::NotFound,
+            ErrorCode::Refused => Exit::Refused,
+            ErrorCode::Unreachable => Exit::Unreachable,
+            ErrorCode::Conflict | ErrorCode::Full | ErrorCode::Internal => Exit::Failed,
+        }
+    }
+}
+
+/// A command that did not reach its end.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure that no lower layer reported.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Failure { exit, message: message.into(), source: None }
+    }
+
+    /// With the error that led to it.
+    pub fn because(exit: Exit, message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+        Failure { exit, message: message.into(), source: Some(Box::new(source)) }
+    }
+
+    /// The program's exit code.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            write!(f, "\n  because: {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+// A lower layer's error is already a sentence: it becomes the message and its own source stays behind it.
+fn lift(exit: Exit, error: impl Error + Send + Sync + 'static) -> Failure {
+    let message = error.to_string();
+    match error.source() {
+        None => Failure::new(exit, message),
+        Some(source) => {
+            let mut chain = vec![source.to_string()];
+            let mut next = source.source();
+            while let Some(error) = next {
+                chain.push(error.to_string());
+                next = error.source();
+            }
+            chain.dedup();
+            Failure::new(exit, [vec![message], chain].concat().join("\n  because: "))
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        lift(error.exit(), error)
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        lift(error.exit(), error)
+    }
+}
+
+impl From<CreditError> for Failure {
+    fn from(error: CreditError) -> Self {
+        lift(error.exit(), error)
+    }
+}
+
+impl From<PersonError> for Failure {
+    fn from(error: PersonError) -> Self {
+        lift(error.exit(), error)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        lift(Exit::Failed, error)
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        lift(Exit::Refused, error)
+    }
+}
+
+impl From<ParseIdError> for Failure {
+    fn from(error: ParseIdError) -> Self {
+        lift(Exit::Usage, error)
+    }
+}
+
+impl From<ParseKeyError> for Failure {
+    fn from(error: ParseKeyError) -> Self {
+        lift(Exit::Usage, error)
+    }
+}
