@@ -73,6 +73,19 @@ pub fn program(state: &State, party: Party, name: &str) -> Command {
     command
 }
 
+/// What a program that still runs said when it became ready; none if it does not run.
+pub fn already(state: &State, party: Party, name: &str, known: &[Started]) -> Option<serde_json::Value> {
+    known.iter().find(|started| started.name == name && started.alive())?;
+    let said =
+        fs::read_to_string(state.join(party.folder()).join("log").join(format!("{name}.ready"))).ok()?;
+    serde_json::from_str(ready_line(&said).unwrap_or("null")).ok()
+}
+
+/// The whole line of JSON in what a program printed so far.
+fn ready_line(said: &str) -> Option<&str> {
+    said.split_inclusive('\n').find(|line| line.starts_with('{') && line.ends_with('\n'))
+}
+
 /// A long-lived program that was started, with what it prints on standard output.
 pub struct Service {
     pub started: Started,
@@ -115,9 +128,7 @@ impl Service {
         let since = Instant::now();
         loop {
             let said = fs::read_to_string(&self.said).unwrap_or_default();
-            if let Some(line) =
-                said.split_inclusive('\n').find(|line| line.starts_with('{') && line.ends_with('\n'))
-            {
+            if let Some(line) = ready_line(&said) {
                 return serde_json::from_str(line)
                     .with_context(|| format!("{name} said {line:?} when ready"));
             }

@@ -45,6 +45,8 @@ pub struct Memory {
     pub host_port: u16,
     /// Steps that were done once and need not be done again.
     pub done: Vec<String>,
+    /// What the guest's image was built from.
+    pub image: String,
     /// Long-lived programs that were started.
     pub services: Vec<Started>,
     /// `--listen` of the running `up`.

@@ -2,7 +2,7 @@
 
 use crate::outside::{Outside, Wishes, text};
 use crate::run::{step, watched};
-use crate::service::{Party, Service, program};
+use crate::service::{Party, Service, already, program};
 use crate::state::{MACHINE_USER, Memory, State, person_user, write};
 use crate::{StateOption, build, down, kernel, net, packages, root, tree};
 use anyhow::{Context as _, Result, bail};
@@ -11,7 +11,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -46,7 +47,8 @@ pub struct Options {
     prepared: bool,
 }
 
-/// Brings everything up; whatever goes wrong, nothing stays running.
+/// Brings everything up; whatever goes wrong, nothing stays running. Where it is up already, only
+/// programs that have ended are started again.
 pub fn up(options: &Options) -> Result<()> {
     if !options.prepared {
         prepare()?;
@@ -57,17 +59,20 @@ pub fn up(options: &Options) -> Result<()> {
     let interrupted = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut interrupted = interrupted.context("cannot watch for Ctrl-C")?;
     let state = State::locate(options.state.dir.as_deref())?;
-    if down::running(&state)? {
-        bail!("it is up already in {}; stop it with `{}`", state.dir().display(), down::hint(&state));
+    let mending = down::running(&state)?;
+    if !mending {
+        // What a crash or a reboot left half up.
+        down::stop_everything(&state)?;
     }
-    // What a crash or a reboot left half up is cleared first.
-    down::stop_everything(&state)?;
-    let report = match bring_up(&state, options) {
+    let report = match bring_up(&state, options, mending) {
         // A signal during the work shows in whatever it broke; one that broke nothing is still heeded.
         Ok(_) if interrupted.pending().next().is_some() => Err(anyhow::anyhow!("interrupted")),
         result => result,
     };
     let report = report.inspect_err(|_| {
+        if mending {
+            return;
+        }
         eprintln!(
             "==> that did not work; stopping what was started (logs stay in {})",
             state.dir().display()
@@ -100,19 +105,21 @@ pub fn prepare() -> Result<()> {
     step("building the programs inside a pal", build::guest_programs)
 }
 
-fn bring_up(state: &State, options: &Options) -> Result<Value> {
-    if let Some(address) = options.listen {
+fn bring_up(state: &State, options: &Options, mending: bool) -> Result<Value> {
+    if let Some(address) = options.listen.filter(|_| !mending) {
         net::check_listen(address)?;
     }
     let mut memory = step("state folder", || lay_out(state))?;
     let net = net::Net::new(state, &memory);
-    step("network for trying out", || net.build())?;
+    if !mending {
+        step("network for trying out", || net.build())?;
+    }
     let mint = step("seller", || start_mint(state, &mut memory))?;
     let host = step("data centre", || start_host(state, &mut memory, &net, options, &mint))?;
     let outside = Outside { state, mint: text(&mint, "url")?, host: text(&host, "url")? };
     let wishes = Wishes { name: &options.name, voucher: options.voucher, credit: options.credit };
     let pal = step("a pal, its credit and a phone's config", || outside.first_day(&mut memory, &wishes))?;
-    if let Some(address) = options.listen {
+    if let Some(address) = options.listen.filter(|_| memory.listen.is_none()) {
         let public: IpAddr = text(&pal, "public_address")?.parse().context("the pal's public address")?;
         memory.forwarded_before = Some(net.open_to_outside(address, public)?);
         memory.listen = Some(address);
@@ -157,6 +164,12 @@ fn report(state: &State, options: &Options, net: &net::Net, memory: &Memory, par
         "namespaces": net.describe(),
         "time_scale": { "meter": options.meter_scale, "idle_s": options.idle_s },
         "listen": options.listen,
+        // How each program is run as its party's user with that party's rights; append a command.
+        "run": {
+            "person": words(&program(state, Party::Person, "cloudpal")),
+            "host": words(&program(state, Party::Host, "cloudpal-host")),
+            "mint": words(&program(state, Party::Mint, "cloudpal-mint")),
+        },
         "stop": down::hint(state),
     })
 }
@@ -170,7 +183,7 @@ fn lay_out(state: &State) -> Result<Memory> {
         memory.subnet = net::free_subnet((state.hash() >> 24) as u8)?;
         (memory.mint_port, memory.host_port) = free_ports()?;
     }
-    memory.services.clear();
+    memory.services.retain(|service| service.alive());
     state.remember(&memory)?;
     for name in ["cloudpal-mint", "cloudpal-host", "cloudpal"] {
         copy(tree::program(name)?, state.program(name))?;
@@ -230,14 +243,33 @@ fn start_host(
         }
         watched(init)
     })?;
-    let mut image = host();
-    image.args(["image", "build", "--kernel-tree"]).arg(state.program("kernel"));
-    image.arg("--init").arg(state.program("cloudpal-init")).arg("--pald").arg(state.program("cloudpald"));
-    watched(image)?;
+    let parts = parts_of_image()?;
+    if memory.image != parts {
+        let mut image = host();
+        image.args(["image", "build", "--kernel-tree"]).arg(state.program("kernel"));
+        image.arg("--init").arg(state.program("cloudpal-init")).arg("--pald").arg(state.program("cloudpald"));
+        watched(&mut image)?;
+        memory.image = parts;
+        state.remember(memory)?;
+    }
     serve(state, memory, Party::Host, "cloudpal-host", &["serve"])
 }
 
+/// What tells one build of the guest's image from another: names, sizes and times of its parts.
+fn parts_of_image() -> Result<String> {
+    let parts = [kernel::fetch()?, tree::guest_program("cloudpal-init")?, tree::guest_program("cloudpald")?];
+    let describe = |part: &PathBuf| {
+        let about = fs::metadata(part).with_context(|| format!("{} is not built", part.display()))?;
+        let changed = about.modified()?.duration_since(UNIX_EPOCH)?.as_millis();
+        anyhow::Ok(format!("{} {} {changed}", part.display(), about.len()))
+    };
+    Ok(parts.iter().map(describe).collect::<Result<Vec<_>>>()?.join("\n"))
+}
+
 fn start_agent(state: &State, memory: &mut Memory) -> Result<()> {
+    if memory.services.iter().any(|service| service.name == "cloudpal") {
+        return Ok(());
+    }
     let mut agent = Service::start(state, Party::Person, "cloudpal", &["agent"])?;
     memory.services.push(agent.started.clone());
     state.remember(memory)?;
@@ -247,10 +279,18 @@ fn start_agent(state: &State, memory: &mut Memory) -> Result<()> {
 /// Starts a program that says when it is ready. It is remembered first, so that it is stopped
 /// whatever happens then.
 fn serve(state: &State, memory: &mut Memory, party: Party, name: &str, arguments: &[&str]) -> Result<Value> {
+    if let Some(said) = already(state, party, name, &memory.services) {
+        return Ok(said);
+    }
     let mut service = Service::start(state, party, name, arguments)?;
     memory.services.push(service.started.clone());
     state.remember(memory)?;
     service.ready(Duration::from_secs(60))
+}
+
+fn words(command: &Command) -> Vec<String> {
+    let all = std::iter::once(command.get_program()).chain(command.get_args());
+    all.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// What every report says of the machine it ran on.
