@@ -34,7 +34,7 @@ pub use exchange::{ExchangeError, exchange, issue};
 pub use keyset::{Keyset, KeysetError};
 pub use lock::{Lock, LockFormError};
 pub use seller::{Quote, Route, Seller, SellerError};
-pub use ticket::{Dleq, MAX_TICKETS, MAX_TICKETS_BYTES, Ticket, TicketFormError};
+pub use ticket::{Dleq, MAX_TICKETS, MAX_TICKETS_BYTES, ReturnSignature, Ticket, TicketFormError};
 pub use voucher::{MAX_VOUCHER_AMOUNT, Voucher, VoucherFormError};
 
 /// The unit of every ticket: one minute awake of a small machine.

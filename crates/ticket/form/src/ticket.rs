@@ -48,6 +48,16 @@ pub struct Dleq {
     pub r: String,
 }
 
+/// A till's leave to swap one ticket back before its locktime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnSignature {
+    /// The ticket's secret.
+    pub secret: String,
+    /// The till's Schnorr signature on it, hex (NUT-11).
+    pub signature: String,
+}
+
 /// Why bytes or fields are not a ticket.
 #[derive(Debug, thiserror::Error)]
 pub enum TicketFormError {

@@ -1,0 +1,172 @@
+//! Buying: a voucher becomes clean tickets.
+
+use cloudpal_form::{ExchangeError, SellerError, Voucher, VoucherFormError, issue};
+use rusqlite::{OptionalExtension, params};
+
+use crate::book::insert_proof;
+use crate::core::{Core, WorkError};
+use crate::work::{Exchange, Purchase, Role, Work, forget};
+
+// The seller's answers that mean: this voucher will never pay. Others may pass.
+const HOPELESS: std::ops::RangeInclusive<u64> = 21_001..=21_006;
+
+/// How far a purchase got, for showing progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuyStep {
+    /// The seller gave a quote.
+    Quoted,
+    /// The voucher paid it.
+    Paid,
+    /// The tickets are here.
+    Issued,
+    /// They were swapped: the seller can no longer tell them from anyone's.
+    Clean,
+}
+
+/// A finished purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bought {
+    /// The voucher's worth, in cpm.
+    pub amount: u64,
+    /// What of it was added by this call: nothing if the purse had bought with this voucher before.
+    pub fresh: u64,
+}
+
+/// Why a purchase did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum BuyError {
+    /// The text is not a voucher code.
+    #[error(transparent)]
+    Voucher(#[from] VoucherFormError),
+    /// The seller will not take this voucher.
+    #[error("buying for this voucher was refused")]
+    Refused(#[source] SellerError),
+    /// Something passing. The purchase is noted: buy again with the same voucher, or recover.
+    #[error("buying did not finish: try again with the same voucher, it pays only once")]
+    Unfinished(#[source] WorkError),
+}
+
+impl<E: Into<WorkError>> From<E> for BuyError {
+    fn from(error: E) -> Self {
+        Self::Unfinished(error.into())
+    }
+}
+
+impl Core {
+    pub(crate) fn buy(&self, code: &str, progress: &dyn Fn(BuyStep)) -> Result<Bought, BuyError> {
+        let voucher = Voucher::parse(code)?;
+        let _turn = self.turn()?;
+        let before: Option<i64> = self.book.read(|rows| {
+            rows.query_row("SELECT amount FROM bought WHERE voucher = ?1", [voucher.hash()], |row| row.get(0))
+                .optional()
+        })?;
+        if before.is_some() {
+            self.make_clean()?;
+            return Ok(Bought { amount: voucher.amount(), fresh: 0 });
+        }
+        self.restore_if_new()?;
+        let begun = self.works()?.into_iter().find_map(|(id, work)| match work {
+            Work::Buy(purchase) if purchase.voucher == voucher.reveal() => Some((id, purchase)),
+            _ => None,
+        });
+        let (id, purchase) = match begun {
+            Some(begun) => begun,
+            None => {
+                let purchase = Purchase { voucher: voucher.reveal(), quote: None, blanks: None };
+                (self.note(&Work::Buy(purchase.clone()))?, purchase)
+            }
+        };
+        self.purchase(id, purchase, progress)?;
+        self.make_clean()?;
+        progress(BuyStep::Clean);
+        Ok(Bought { amount: voucher.amount(), fresh: voucher.amount() })
+    }
+
+    /// Takes a noted purchase from wherever it is to FRESH tickets.
+    pub(crate) fn purchase(
+        &self,
+        id: i64,
+        mut purchase: Purchase,
+        progress: &dyn Fn(BuyStep),
+    ) -> Result<u64, BuyError> {
+        let voucher = Voucher::parse(&purchase.voucher)?;
+        let quote = match &purchase.quote {
+            Some(quote) => quote.clone(),
+            None => {
+                let quote = self.direct.quote(voucher.amount())?.id;
+                purchase.quote = Some(quote.clone());
+                self.update(id, &Work::Buy(purchase.clone()))?;
+                quote
+            }
+        };
+        progress(BuyStep::Quoted);
+
+        match self.direct.pay(&quote, &voucher) {
+            Ok(_) => progress(BuyStep::Paid),
+            Err(error @ SellerError::Refused { code, .. }) if HOPELESS.contains(&code) => {
+                self.forget(id)?;
+                return Err(BuyError::Refused(error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+
+        let (keysets, active) = self.keysets()?;
+        let blanks = match &purchase.blanks {
+            Some(blanks) => blanks.clone(),
+            None => {
+                let blanks = self.plain_blanks(&active, voucher.amount())?;
+                purchase.blanks = Some(blanks.clone());
+                self.update(id, &Work::Buy(purchase.clone()))?;
+                blanks
+            }
+        };
+        let proofs = match issue(&self.direct, &keysets, &quote, &blanks) {
+            Ok(proofs) => proofs,
+            Err(error) => {
+                if matches!(error, ExchangeError::Refused(_)) {
+                    // Nothing was signed on these blanks, perhaps for their keyset was rotated out.
+                    purchase.blanks = None;
+                    self.update(id, &Work::Buy(purchase))?;
+                }
+                return Err(error.into());
+            }
+        };
+        self.book.write(|rows| {
+            for proof in &proofs {
+                insert_proof(rows, proof, "FRESH")?;
+            }
+            rows.execute(
+                "INSERT OR IGNORE INTO bought (voucher, amount) VALUES (?1, ?2)",
+                params![voucher.hash(), voucher.amount() as i64],
+            )?;
+            forget(rows, id)
+        })?;
+        progress(BuyStep::Issued);
+        Ok(voucher.amount())
+    }
+
+    /// Swaps everything FRESH by the clean way.
+    pub(crate) fn make_clean(&self) -> Result<(), WorkError> {
+        let inputs = self.proofs("FRESH")?;
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        let (keysets, active) = self.keysets()?;
+        for inputs in inputs.chunks(cloudpal_form::MAX_TICKETS) {
+            let total = inputs.iter().map(|proof| proof.amount.to_u64()).sum();
+            let blanks = self.plain_blanks(&active, total)?;
+            let work = Exchange {
+                inputs: inputs.to_vec(),
+                blanks: blanks.into_iter().map(|blank| (blank, Role::Keep)).collect(),
+                host: String::new(),
+                pal: String::new(),
+            };
+            let work = Work::Exchange(work);
+            let id = self.note(&work)?;
+            if let Work::Exchange(work) = &work {
+                self.run(id, work, &keysets)?;
+            }
+        }
+        Ok(())
+    }
+}
