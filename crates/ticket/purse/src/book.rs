@@ -154,6 +154,11 @@ impl Book {
         })
     }
 
+    /// Empties the write-ahead log, where what was deleted would otherwise linger.
+    pub(crate) fn scrub(&self) -> Result<(), BookError> {
+        self.read(|rows| rows.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    }
+
     pub(crate) fn damaged(&self, what: &'static str) -> BookError {
         BookError::Damaged { path: self.path.clone(), what }
     }

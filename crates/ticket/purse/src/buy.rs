@@ -56,6 +56,7 @@ impl Core {
     pub(crate) fn buy(&self, code: &str, progress: &dyn Fn(BuyStep)) -> Result<Bought, BuyError> {
         let voucher = Voucher::parse(code)?;
         let _turn = self.turn()?;
+        self.finish_exchanges()?;
         let before: Option<i64> = self.book.read(|rows| {
             rows.query_row("SELECT amount FROM bought WHERE voucher = ?1", [voucher.hash()], |row| row.get(0))
                 .optional()
@@ -141,6 +142,7 @@ impl Core {
             )?;
             forget(rows, id)
         })?;
+        self.book.scrub()?;
         progress(BuyStep::Issued);
         Ok(voucher.amount())
     }

@@ -89,6 +89,7 @@ impl Core {
         let asked = asked.ok_or(LockError::Amounts)?;
         let lock = self.lock_for(&request.till_pubkey, request.locktime_unix)?;
         let _turn = self.turn()?;
+        self.finish_exchanges()?;
         self.restore_if_new()?;
         self.make_clean()?;
 

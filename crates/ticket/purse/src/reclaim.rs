@@ -82,6 +82,7 @@ impl Core {
         }
         let proofs = self.released(tickets, leave)?;
         let _turn = self.turn()?;
+        self.finish_exchanges()?;
         self.restore_if_new()?;
 
         let mut reclaimed = Reclaimed::default();

@@ -66,26 +66,33 @@ impl Core {
     }
 
     fn finish_works(&self) -> Result<usize, RecoverError> {
-        let works = self.works()?;
-        if works.is_empty() {
-            return Ok(0);
-        }
-        let (keysets, _) = self.keysets()?;
-        let mut finished = 0;
-        for (id, work) in works {
-            match work {
+        let mut finished = self.finish_exchanges()?;
+        for (id, work) in self.works()? {
+            let Work::Buy(purchase) = work else { continue };
+            match self.purchase(id, purchase, &|_| {}) {
                 // A voucher that the seller will never take is thereby dealt with.
-                Work::Buy(purchase) => match self.purchase(id, purchase, &|_| {}) {
-                    Ok(_) | Err(BuyError::Refused(_)) => {}
-                    Err(error) => return Err(error.into()),
-                },
-                Work::Exchange(exchange) => {
-                    if let Err(error) = self.run(id, &exchange, &keysets) {
-                        // Undone is finished too; unfinished is not.
-                        if self.works()?.iter().any(|(open, _)| *open == id) {
-                            return Err(error.into());
-                        }
-                    }
+                Ok(_) | Err(BuyError::Refused(_)) => finished += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(finished)
+    }
+
+    /// Finishes or undoes noted swaps. Every operation begins with it: what a swap that was cut short
+    /// holds may be just what the operation needs.
+    pub(crate) fn finish_exchanges(&self) -> Result<usize, WorkError> {
+        let mut finished = 0;
+        let mut keysets = None;
+        for (id, work) in self.works()? {
+            let Work::Exchange(exchange) = work else { continue };
+            let keysets = match &keysets {
+                Some(keysets) => keysets,
+                None => keysets.insert(self.clean.keysets()?),
+            };
+            if let Err(error) = self.run(id, &exchange, keysets) {
+                // Undone is finished too; unfinished is not.
+                if self.works()?.iter().any(|(open, _)| *open == id) {
+                    return Err(error);
                 }
             }
             finished += 1;
