@@ -1,0 +1,6 @@
+//! What a machine needs from the host's kernel: processes, confinement, control groups, memory files.
+
+pub mod cgroup;
+pub mod confine;
+pub mod memory;
+pub mod process;

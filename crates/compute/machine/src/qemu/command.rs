@@ -1,0 +1,117 @@
+//! QEMU's command line, made from a spec and descriptor numbers alone.
+
+use crate::choose::Hypervisor;
+use crate::spec::{Access, MachineSpec, Offload};
+
+/// Numbers of the descriptors that QEMU inherits.
+#[derive(Clone, Debug)]
+pub struct Descriptors {
+    /// Guest memory.
+    pub memory: i32,
+    /// Listening socket of the machine protocol.
+    pub qmp: i32,
+    /// Listening socket of the agent channel.
+    pub channel: i32,
+    /// One for each disk, in order.
+    pub disks: Vec<i32>,
+}
+
+/// How the guest comes to life.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// From kernel and initial file system, given as descriptors.
+    Cold {
+        /// Kernel.
+        kernel: i32,
+        /// Initial file system.
+        initrd: i32,
+        /// The host's time stamp counter in kHz: without KVM the guest hangs calibrating it.
+        tsc_khz: u64,
+    },
+    /// From device state that comes over the machine protocol. No kernel is read.
+    Incoming,
+}
+
+/// QEMU's arguments.
+pub fn arguments(
+    hypervisor: Hypervisor,
+    spec: &MachineSpec,
+    descriptors: &Descriptors,
+    start: &Start,
+) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+    let accelerator: &[&str] = match hypervisor {
+        // A translated guest of this size never needs more; the default would take a gigabyte.
+        Hypervisor::QemuTcg => &["-accel", "tcg,thread=multi,tb-size=64", "-cpu", "max"],
+        Hypervisor::QemuKvm => &["-accel", "kvm", "-cpu", "host"],
+    };
+    add(&["-name", &spec.name]);
+    add(&["-machine", "microvm,acpi=on,rtc=on,pic=on,pit=on,memory-backend=mem0"]);
+    add(accelerator);
+    add(&["-smp", &spec.cpus.to_string()]);
+    add(&["-m", &spec.memory_mib.to_string()]);
+    add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+    add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
+    add(&[
+        "-object",
+        &format!(
+            "memory-backend-file,id=mem0,size={}M,mem-path=/proc/self/fd/{},share=on,dump=off,merge=off",
+            spec.memory_mib, descriptors.memory
+        ),
+    ]);
+    match start {
+        Start::Cold { kernel, initrd, tsc_khz } => {
+            add(&["-kernel", &format!("/proc/self/fd/{kernel}")]);
+            add(&["-initrd", &format!("/proc/self/fd/{initrd}")]);
+            add(&["-append", &kernel_command_line(hypervisor, spec, *tsc_khz)]);
+        }
+        Start::Incoming => add(&["-incoming", "defer"]),
+    }
+    add(&["-chardev", &format!("socket,id=qmp,fd={},server=on,wait=off", descriptors.qmp)]);
+    add(&["-mon", "chardev=qmp,mode=control"]);
+    // The console can never fill a disk: the last 64 KiB stay in QEMU's memory.
+    add(&["-chardev", "ringbuf,id=console,size=65536", "-serial", "chardev:console"]);
+    add(&["-chardev", &format!("socket,id=channel,fd={},server=on,wait=off", descriptors.channel)]);
+    add(&["-device", "virtio-serial-device"]);
+    add(&["-device", "virtserialport,chardev=channel,name=cloudpal"]);
+    for (number, (disk, descriptor)) in spec.disks.iter().zip(&descriptors.disks).enumerate() {
+        let read_only = match disk.access {
+            Access::ReadOnly => "on",
+            Access::ReadWrite => "off",
+        };
+        add(&["-add-fd", &format!("fd={descriptor},set={number}")]);
+        add(&[
+            "-blockdev",
+            &format!(
+                "driver=file,node-name=disk{number},filename=/dev/fdset/{number},read-only={read_only},\
+                 discard=unmap,detect-zeroes=unmap,locking=off"
+            ),
+        ]);
+        add(&["-device", &format!("virtio-blk-device,drive=disk{number},serial={}", disk.serial)]);
+    }
+    if let Some(nic) = &spec.nic {
+        add(&["-netdev", &format!("tap,id=nic,ifname={},script=no,downscript=no,vhost=off", nic.tap)]);
+        let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let offload = match nic.offload {
+            Offload::On => "",
+            Offload::Off => {
+                ",csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,\
+                 host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,mrg_rxbuf=off"
+            }
+        };
+        add(&["-device", &format!("virtio-net-device,netdev=nic,mac={mac}{offload}")]);
+    }
+    arguments
+}
+
+/// `init_on_free` turns freed pages into zeros, which a snapshot skips; it also keeps freed secrets out of it.
+fn kernel_command_line(hypervisor: Hypervisor, spec: &MachineSpec, tsc_khz: u64) -> String {
+    let mut words = vec!["console=ttyS0", "quiet", "reboot=t", "panic=-1", "init_on_free=1"];
+    let calibration = format!("tsc_early_khz={tsc_khz}");
+    if hypervisor == Hypervisor::QemuTcg {
+        words.push(&calibration);
+    }
+    words.extend(spec.cmdline.iter().map(String::as_str));
+    words.join(" ")
+}
