@@ -90,7 +90,7 @@ fn changed_tickets_are_refused() {
     };
     assert!(matches!(with(&other_nonce), Fault::Proof(_)));
     assert!(matches!(with(&|t| t.secret = t.secret.replace("SIG_INPUTS", "SIG_ALL")), Fault::Form(_)));
-    assert_eq!(till.accept("pal", &[one.clone()], &Terms::at(now_unix())).unwrap().fresh, 4);
+    assert_eq!(till.accept("pal", std::slice::from_ref(&one), &Terms::at(now_unix())).unwrap().fresh, 4);
 }
 
 #[test]
