@@ -82,6 +82,11 @@ impl HostError {
         matches!(self, HostError::Unreachable { .. })
     }
 
+    /// Whether the host says that rights, tickets or signatures are not good.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, HostError::Refused { refusal, .. } if refusal.code == ErrorCode::Refused)
+    }
+
     /// Whether the host knows no such pal.
     pub fn is_not_found(&self) -> bool {
         matches!(self, HostError::Refused { refusal, .. } if refusal.code == ErrorCode::NotFound)

@@ -90,7 +90,9 @@ fn device(command: DeviceCommand, app: App<'_>, terminal: &Terminal) -> Result<R
         DeviceCommand::Add { name, pal, conf, qr, no_qr, overlay_only } => {
             let on_terminal = std::io::stdout().is_terminal();
             let shown = !no_qr && (qr || on_terminal) && terminal.format() == Format::Text;
-            let paint = if on_terminal { Paint::BlackOnWhite } else { Paint::Plain };
+            // Without colours a dark terminal shows the code inverted, which not every camera reads.
+            let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+            let paint = if plain { Paint::Plain } else { Paint::BlackOnWhite };
             let routing = if overlay_only { Routing::OverlayOnly } else { Routing::ThroughPal };
             device::add(app, &device::AddWish { name, pal, conf, qr: shown.then_some(paint), routing })
         }

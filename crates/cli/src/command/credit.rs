@@ -44,7 +44,7 @@ fn line(balance: &Balance) -> String {
     format!("{} cpm from {}{locked}", balance.free_cpm, balance.mint)
 }
 
-/// Finishes what was interrupted and finds credit again by the seed.
+/// Finishes what was interrupted, takes back what is past its locktime, and finds credit again by the seed.
 pub fn recover(app: App<'_>, mint: Option<&str>) -> Result<Report, Failure> {
     let _locked = app.person.lock()?;
     let mints = match mint {
@@ -58,7 +58,9 @@ pub fn recover(app: App<'_>, mint: Option<&str>) -> Result<Report, Failure> {
     let mut found = Vec::new();
     for mint in mints {
         app.progress.step(&format!("Looking for your credit at {mint}"));
-        let free_cpm = app.credit.recover(&mint)?;
+        app.credit.recover(&mint)?;
+        app.credit.reclaim(&mint)?;
+        let free_cpm = app.credit.balances()?.iter().filter(|one| one.mint == mint).map(|one| one.free_cpm).sum::<u64>();
         found.push(json!({ "mint": mint, "free_cpm": free_cpm }));
     }
     let lines: Vec<_> = found.iter().map(|one| format!("{} cpm from {}", one["free_cpm"], one["mint"])).collect();

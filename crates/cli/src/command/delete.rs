@@ -2,7 +2,7 @@
 
 use crate::app::{App, check_keys};
 use crate::failure::{Exit, Failure};
-use crate::host::{PalAt, unix_ms};
+use crate::host::PalAt;
 use crate::person::{PalRecord, Stage};
 use crate::terminal::Report;
 use cloudpal_protocol::api::PalState;
@@ -11,6 +11,9 @@ use serde_json::json;
 
 /// So many tickets fit one message of the channel, however long each is.
 const TAKEN_AT_ONCE: u32 = (60_000 / MAX_TICKET_BYTES) as u32;
+
+/// So many secrets are sent to the host at once.
+const RETURNED_AT_ONCE: usize = 256;
 
 /// What the person said to losing the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +37,12 @@ pub fn run(app: App<'_>, wanted: &str, consent: Consent) -> Result<Report, Failu
         pal.stage = Stage::Leaving;
         app.person.save(&pal)?;
     }
-    let gone = at.info().is_err_and(|error| error.is_not_found());
-    let (back, note) = match gone {
-        true => (0, None),
-        false => take_back(app, &at, &pal)?,
+    let gone = match at.info() {
+        Err(error) if error.is_not_found() => true,
+        Err(error) => return Err(error.into()),
+        Ok(_) => false,
     };
+    let back = if gone { 0 } else { take_back(app, &at, &pal)? };
     if !gone {
         app.progress.step(&format!("Deleting {}", pal.name));
         match at.delete() {
@@ -47,8 +51,7 @@ pub fn run(app: App<'_>, wanted: &str, consent: Consent) -> Result<Report, Failu
         }
     }
     app.person.forget(pal.id)?;
-    let note = note.map_or_else(String::new, |note| format!(" {note}"));
-    let text = format!("{} is deleted; {back} cpm came back to the purse.{note}", pal.name);
+    let text = format!("{} is deleted; {back} cpm came back to the purse.", pal.name);
     Ok(Report::new(text, json!({ "id": pal.id, "name": pal.name, "deleted": true, "returned_cpm": back })))
 }
 
@@ -57,43 +60,57 @@ pub fn reclaim(app: App<'_>, wanted: Option<&str>) -> Result<Report, Failure> {
     let _locked = app.person.lock()?;
     let pal = app.person.pal(wanted)?;
     app.progress.step("Looking for credit past its locktime");
-    let expired = app.credit.reclaim(&pal.mint, &pal.till)?;
+    let expired = app.credit.reclaim(&pal.mint)?;
     let (at, _) = app.at_host(&pal)?;
-    let (back, note) = match at.info() {
-        Err(error) if error.is_not_found() => (0, None),
+    let back = match at.info() {
+        Err(error) if error.is_not_found() => 0,
         Err(error) => return Err(error.into()),
-        Ok(_) => take_back(app, &at, &pal)?,
+        Ok(info) => {
+            if info.state == PalState::Asleep {
+                app.awake(&at, &pal)?;
+            }
+            take_back(app, &at, &pal)?
+        }
     };
-    let note = note.map_or_else(String::new, |note| format!(" {note}"));
-    let text = format!("{back} cpm came back from {}, {expired} cpm by their locktime.{note}", pal.name);
+    let text = format!("{back} cpm came back from {}, {expired} cpm by their locktime.", pal.name);
     let json = json!({ "id": pal.id, "returned_cpm": back, "expired_cpm": expired });
     Ok(Report::new(text, json))
 }
 
-// Some at a time: out of the pal, signed by the host, into the purse. What a kill leaves between comes
-// back by its locktime, because the purse remembers every ticket it locked.
-fn take_back(app: App<'_>, at: &PalAt, pal: &PalRecord) -> Result<(u64, Option<String>), Failure> {
+// What the pal holds is asked of it only so that it stops paying with it: which tickets there are the
+// purse knows best, also after a kill between two steps. The host's signature on a ticket means that it
+// has not taken that ticket and never will.
+fn take_back(app: App<'_>, at: &PalAt, pal: &PalRecord) -> Result<u64, Failure> {
     let info = at.info()?;
     check_keys(pal, &info)?;
-    let asleep = matches!(info.state, PalState::Unpaid | PalState::Failed | PalState::Gone);
-    if asleep || pal.keys.is_none() {
-        let days = pal.locktime_unix.saturating_sub(unix_ms() / 1000).div_ceil(86_400);
-        let note = format!(
-            "It could not be asked for credit it may still hold; that comes back in about {days} days with `cloudpal credit recover`."
-        );
-        return Ok((0, Some(note)));
-    }
-    app.awake(at, pal)?;
     app.progress.step(&format!("Taking unused credit back from {}", pal.name));
-    let mut session = app.session(at, pal)?;
-    let mut back = 0;
-    loop {
-        let tickets = session.take_tickets(TAKEN_AT_ONCE)?;
-        if tickets.is_empty() {
-            return Ok((back, None));
+    let mut tickets = app.credit.outstanding(&pal.mint, pal.id)?;
+    if info.state == PalState::Awake && pal.keys.is_some() {
+        let mut session = app.session(at, pal)?;
+        loop {
+            let taken = session.take_tickets(TAKEN_AT_ONCE)?;
+            if taken.is_empty() {
+                break;
+            }
+            tickets.extend(taken);
         }
-        let signed = at.give_back(tickets.iter().map(secret_of).collect::<Result<_, _>>()?)?;
-        back += app.credit.take_back(&pal.mint, &tickets, &signed.signatures)?;
+    }
+    tickets.sort_by(|a, b| a.0.cmp(&b.0));
+    tickets.dedup();
+    tickets.chunks(RETURNED_AT_ONCE).map(|some| return_some(app, at, pal, some)).sum()
+}
+
+// A host refuses a list that holds one ticket it has taken: halve the list until that one stands alone.
+fn return_some(app: App<'_>, at: &PalAt, pal: &PalRecord, tickets: &[TicketText]) -> Result<u64, Failure> {
+    let secrets = tickets.iter().map(secret_of).collect::<Result<_, _>>()?;
+    match at.give_back(secrets) {
+        Ok(signed) => Ok(app.credit.take_back(&pal.mint, tickets, &signed.signatures)?),
+        Err(error) if !error.is_refused() => Err(error.into()),
+        Err(_) if tickets.len() < 2 => Ok(0),
+        Err(_) => {
+            let (first, second) = tickets.split_at(tickets.len() / 2);
+            Ok(return_some(app, at, pal, first)? + return_some(app, at, pal, second)?)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod purses;
 pub use purses::Purses;
 
 use crate::failure::Exit;
+use cloudpal_core::PalId;
 use cloudpal_protocol::TicketText;
 use std::error::Error;
 use zeroize::Zeroizing;
@@ -77,7 +78,7 @@ pub struct Balance {
 /// What to lock.
 #[derive(Clone, Debug)]
 pub struct LockWish<'a> {
-    /// Names the lock for good, so that asking twice locks once.
+    /// Names the lock for good, so that asking twice locks once. Ends with the pal's id.
     pub purpose: &'a str,
     /// Whose credit.
     pub mint: &'a str,
@@ -164,8 +165,11 @@ pub trait Credit {
         signatures: &[String],
     ) -> Result<u64, CreditError>;
 
-    /// Takes back what was locked to `till` and is past its locktime; how much, in whole cpm.
-    fn reclaim(&self, mint: &str, till: &str) -> Result<u64, CreditError>;
+    /// Tickets that were locked for a pal and not taken back, whoever holds them; some may be used up.
+    fn outstanding(&self, mint: &str, pal: PalId) -> Result<Vec<TicketText>, CreditError>;
+
+    /// Takes back what is past its locktime, whomever it was locked to; how much, in whole cpm.
+    fn reclaim(&self, mint: &str) -> Result<u64, CreditError>;
 
     /// Finishes what was interrupted and looks for credit by the seed alone; how much is free now.
     fn recover(&self, mint: &str) -> Result<u64, CreditError>;

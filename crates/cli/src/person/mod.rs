@@ -14,7 +14,7 @@
 mod files;
 mod pals;
 
-pub use files::{FileError, make_private_dir, read, remove, write_private};
+pub use files::{FileError, list, make_private_dir, read, remove, write_private};
 pub use pals::{PalRecord, Stage};
 
 use crate::failure::Exit;
