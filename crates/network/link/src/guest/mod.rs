@@ -4,8 +4,8 @@
 //! Everything that has to happen at a wake goes over netlink, without starting a process.
 
 mod firewall;
-mod netlink;
-mod route;
+pub(crate) mod netlink;
+pub(crate) mod route;
 mod sockets;
 mod uplink;
 mod wireguard;

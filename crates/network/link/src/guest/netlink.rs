@@ -17,7 +17,7 @@ pub struct NetlinkError {
 }
 
 impl NetlinkError {
-    pub(super) fn new(what: impl Into<String>, source: io::Error) -> Self {
+    pub(crate) fn new(what: impl Into<String>, source: io::Error) -> Self {
         NetlinkError { what: what.into(), source }
     }
 
@@ -27,13 +27,13 @@ impl NetlinkError {
     }
 }
 
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
 }
 
 impl Netlink {
-    pub(super) fn open(protocol: isize) -> io::Result<Self> {
+    pub(crate) fn open(protocol: isize) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -41,7 +41,7 @@ impl Netlink {
     }
 
     /// Asks for a change and waits until it is made.
-    pub(super) fn change<M>(&mut self, message: M, flags: u16) -> io::Result<()>
+    pub(crate) fn change<M>(&mut self, message: M, flags: u16) -> io::Result<()>
     where
         M: NetlinkSerializable + NetlinkDeserializable,
     {
@@ -49,7 +49,7 @@ impl Netlink {
     }
 
     /// Asks for everything there is.
-    pub(super) fn dump<M>(&mut self, message: M) -> io::Result<Vec<M>>
+    pub(crate) fn dump<M>(&mut self, message: M) -> io::Result<Vec<M>>
     where
         M: NetlinkSerializable + NetlinkDeserializable,
     {
@@ -57,7 +57,7 @@ impl Netlink {
     }
 
     /// Sends one request and collects its answers up to the acknowledgement.
-    pub(super) fn exchange<M>(&mut self, message: M, flags: u16) -> io::Result<Vec<M>>
+    pub(crate) fn exchange<M>(&mut self, message: M, flags: u16) -> io::Result<Vec<M>>
     where
         M: NetlinkSerializable + NetlinkDeserializable,
     {

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 /// Interfaces, addresses, routes and neighbours of this network namespace.
 pub struct Routes(Netlink);
 
-fn family(address: IpAddr) -> (AddressFamily, u8) {
+pub(crate) fn family(address: IpAddr) -> (AddressFamily, u8) {
     match address {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
         IpAddr::V6(_) => (AddressFamily::Inet6, 128),
@@ -22,7 +22,7 @@ fn family(address: IpAddr) -> (AddressFamily, u8) {
 }
 
 /// An interface's number.
-pub(super) fn index(name: &str) -> Result<u32, NetlinkError> {
+pub(crate) fn index(name: &str) -> Result<u32, NetlinkError> {
     nix::net::if_::if_nametoindex(name)
         .map_err(|error| NetlinkError::new(format!("find interface {name}"), error.into()))
 }
@@ -126,7 +126,7 @@ impl Routes {
     }
 }
 
-fn route(address: IpAddr, prefix: u8, interface: u32) -> RouteMessage {
+pub(crate) fn route(address: IpAddr, prefix: u8, interface: u32) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(address).0;
     message.header.destination_prefix_length = prefix;
@@ -139,7 +139,7 @@ fn route(address: IpAddr, prefix: u8, interface: u32) -> RouteMessage {
 }
 
 /// Writes a kernel setting below `/proc/sys`.
-pub(super) fn set(setting: &str, value: &str) -> Result<(), NetlinkError> {
+pub(crate) fn set(setting: &str, value: &str) -> Result<(), NetlinkError> {
     std::fs::write(format!("/proc/sys/{setting}"), value)
         .map_err(|source: io::Error| NetlinkError::new(format!("set {setting}"), source))
 }

@@ -1,0 +1,107 @@
+//! Packets through the switch between machine and doorbell: none lost, doubled or out of order.
+
+use cloudpal_link::{Barrier, Recorded, Target, Tenant};
+use crate::stage::{Stage, WORLD_V4, WORLD_V6, numbered};
+use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// Sends 5,000 numbered datagrams a second until told to end; returns how many.
+fn sender(socket: UdpSocket, end: std::sync::Arc<AtomicBool>) -> JoinHandle<u32> {
+    std::thread::spawn(move || {
+        let begun = Instant::now();
+        let mut number = 0u32;
+        while !end.load(Ordering::SeqCst) {
+            socket.send(&numbered(number)).expect("the world can send");
+            number += 1;
+            let due = begun + Duration::from_micros(200) * number;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        number
+    })
+}
+
+fn numbers(heard: &[Vec<u8>]) -> Vec<u32> {
+    heard.iter().map(|payload| u32::from_le_bytes(payload[8..12].try_into().expect("4 bytes"))).collect()
+}
+
+fn sleeps_and_wakes_under_load(world: IpAddr) {
+    let stage = Stage::set();
+    let (machine, mut bell) = (stage.machine(), stage.bell());
+    let switch = stage.tenant.switch();
+    switch.to_tap().unwrap();
+    let end = std::sync::Arc::new(AtomicBool::new(false));
+    let sender = sender(stage.socket(world), end.clone());
+    machine.wait_for(100);
+    let (mut before, mut after, mut switched) = (0, 0, Vec::new());
+    for round in 0..20 {
+        switch.to_bell().unwrap();
+        let barrier = bell.barrier(LONG).unwrap();
+        assert!(matches!(barrier, Barrier::Taken { .. }), "round {round}: {barrier:?}");
+        machine.pause();
+        assert!(!machine.has_waiting(), "round {round}: packets would be lost in the pause");
+        bell.listen(&Recorded::default());
+        bell.hold();
+        for _ in 0..10 {
+            bell.wait(Some(Duration::from_millis(5))).unwrap();
+            bell.pump().unwrap();
+            std::thread::sleep(Duration::from_millis(4));
+        }
+        machine.resume();
+        let handed = bell.hand_over(switch).unwrap();
+        (before, after) = (before + handed.before, after + handed.after);
+        switched.push(handed.switched_in.as_micros());
+    }
+    machine.wait_for(machine.heard().len() + 500);
+    end.store(true, Ordering::SeqCst);
+    let sent = sender.join().unwrap();
+    let got = numbers(&machine.wait_for(sent as usize));
+    println!("{world}: sent {sent}, through the doorbell {before} + {after}, switched in us: {switched:?}");
+    assert!(before > 100, "the doorbell held too little for this to mean something: {before}");
+    assert_eq!(got.len(), sent as usize, "lost or doubled");
+    assert!(got.iter().copied().eq(0..sent), "out of order");
+    assert_eq!(bell.counters().full, 0);
+}
+
+#[test]
+fn ipv4_loses_doubles_and_reorders_nothing() {
+    sleeps_and_wakes_under_load(WORLD_V4.into());
+}
+
+#[test]
+fn ipv6_loses_doubles_and_reorders_nothing() {
+    sleeps_and_wakes_under_load(WORLD_V6.into());
+}
+
+#[test]
+fn preparing_again_disturbs_nothing() {
+    let stage = Stage::set();
+    let machine = stage.machine();
+    assert_eq!(stage.tenant.switch().current().unwrap(), Target::Bell, "a new tenant's pal does not run yet");
+    stage.tenant.switch().to_tap().unwrap();
+    let end = std::sync::Arc::new(AtomicBool::new(false));
+    let senders = [WORLD_V4.into(), WORLD_V6.into()].map(|world| sender(stage.socket(world), end.clone()));
+    machine.wait_for(100);
+    for _ in 0..5 {
+        let again = Tenant::prepare(&stage.plan).unwrap();
+        assert_eq!(again.switch().current().unwrap(), Target::Tap);
+    }
+    end.store(true, Ordering::SeqCst);
+    let sent: u32 = senders.map(|sender| sender.join().unwrap()).iter().sum();
+    assert_eq!(machine.wait_for(sent as usize).len(), sent as usize);
+    let traffic = stage.tenant.traffic().unwrap();
+    assert_eq!(traffic.inward_packets, u64::from(sent), "the counters began anew");
+}
+
+#[test]
+fn a_machine_that_does_not_answer_is_silent() {
+    let stage = Stage::set();
+    let (machine, bell) = (stage.machine(), stage.bell());
+    machine.pause();
+    assert_eq!(bell.barrier(Duration::from_millis(200)).unwrap(), Barrier::Silent);
+    machine.resume();
+    assert!(matches!(bell.barrier(LONG).unwrap(), Barrier::Taken { .. }), "control");
+}
