@@ -25,7 +25,9 @@ mod blank;
 mod exchange;
 mod keyset;
 mod lock;
+mod note;
 mod seller;
+mod settle;
 mod ticket;
 mod voucher;
 
@@ -33,8 +35,12 @@ pub use blank::{Blank, BlankError};
 pub use exchange::{ExchangeError, exchange, issue};
 pub use keyset::{Keyset, KeysetError};
 pub use lock::{Lock, LockFormError};
+pub use note::{CreditNote, SignedNote};
 pub use seller::{Quote, Route, Seller, SellerError};
-pub use ticket::{Dleq, MAX_TICKETS, MAX_TICKETS_BYTES, ReturnSignature, Ticket, TicketFormError};
+pub use settle::{Settlement, SettlementState};
+pub use ticket::{
+    Dleq, MAX_TICKET_BYTES, MAX_TICKETS, MAX_TICKETS_BYTES, ReturnSignature, Ticket, TicketFormError,
+};
 pub use voucher::{MAX_VOUCHER_AMOUNT, Voucher, VoucherFormError};
 
 /// The unit of every ticket: one minute awake of a small machine.

@@ -208,18 +208,20 @@ impl Seller {
         ys.iter().map(|y| by_y.get(y).copied().ok_or_else(|| self.malformed("checkstate"))).collect()
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str, call: &'static str) -> Result<T, SellerError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, call: &'static str) -> Result<T, SellerError> {
         let reply = self.agent.get(format!("{}{path}", self.url)).call();
         self.read(reply, call)
     }
 
-    fn post<T: DeserializeOwned>(
+    pub(crate) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         call: &'static str,
         body: &impl Serialize,
     ) -> Result<T, SellerError> {
-        let reply = self.agent.post(format!("{}{path}", self.url)).send_json(body);
+        // A settlement that is waited for would hold the seller's connection for a minute.
+        let request = self.agent.post(format!("{}{path}", self.url)).header("Prefer", "respond-async");
+        let reply = request.send_json(body);
         self.read(reply, call)
     }
 
@@ -244,7 +246,7 @@ impl Seller {
         Err(SellerError::Refused { code, detail: refusal.detail.chars().take(200).collect() })
     }
 
-    fn malformed(&self, call: &'static str) -> SellerError {
+    pub(crate) fn malformed(&self, call: &'static str) -> SellerError {
         SellerError::Malformed { url: self.url.clone(), call }
     }
 }

@@ -12,6 +12,9 @@ pub const MAX_TICKETS: usize = 512;
 /// The longest list of tickets that is read, in bytes.
 pub const MAX_TICKETS_BYTES: usize = 1 << 20;
 
+/// The longest single ticket that is read, in bytes.
+pub const MAX_TICKET_BYTES: usize = 4 << 10;
+
 /// One locked Cashu proof with its DLEQ proof, in the JSON of NUT-00.
 ///
 /// It is worth nothing without the key it is locked to, yet it names a pal's credit: Debug shows the
@@ -90,6 +93,21 @@ impl Ticket {
         }
         tickets.iter().try_for_each(|ticket| ticket.to_proof().map(drop))?;
         Ok(tickets)
+    }
+
+    /// Reads one ticket from untrusted bytes, as strictly.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TicketFormError> {
+        if bytes.len() > MAX_TICKET_BYTES {
+            return Err(TicketFormError::TooLong);
+        }
+        let ticket: Self = serde_json::from_slice(bytes).map_err(TicketFormError::Json)?;
+        ticket.to_proof()?;
+        Ok(ticket)
+    }
+
+    /// The JSON that [`Ticket::parse`] reads.
+    pub fn write(&self) -> String {
+        serde_json::json!(self).to_string()
     }
 
     /// The JSON that [`Ticket::parse_list`] reads.
@@ -189,6 +207,7 @@ mod tests {
     fn lists_survive_writing_and_reading() {
         let list = vec![ticket(), ticket()];
         assert_eq!(Ticket::parse_list(&Ticket::write_list(&list)).unwrap(), list);
+        assert_eq!(Ticket::parse(ticket().write().as_bytes()).unwrap(), ticket());
     }
 
     #[test]

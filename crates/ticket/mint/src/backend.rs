@@ -13,11 +13,11 @@ use cdk_common::payment::{
     CreateIncomingPaymentResponse, Error, Event, IncomingPaymentOptions, MakePaymentResponse, MintPayment,
     OutgoingPaymentOptions, PaymentIdentifier, PaymentQuoteResponse, SettingsResponse, WaitPaymentResponse,
 };
-use cloudpal_form::{SETTLE_METHOD, UNIT, VOUCHER_METHOD};
+use cloudpal_form::{CreditNote, SETTLE_METHOD, UNIT, VOUCHER_METHOD};
 use futures::Stream;
 
 use crate::ledger::{Ledger, LedgerError, now_unix};
-use crate::note::{CreditNote, NoteKey};
+use crate::note::NoteKey;
 
 const MAX_ACCOUNT_BYTES: usize = 128;
 

@@ -41,8 +41,8 @@ mod service;
 mod state;
 mod totals;
 
+pub use cloudpal_form::{CreditNote, SignedNote};
 pub use ledger::{Ledger, LedgerError, Redeemed};
-pub use note::{CreditNote, SignedNote};
 pub use service::{ServeError, Service};
 pub use state::{InitError, OpenError, State};
 pub use totals::{KeysetTotals, TotalsError, totals};

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::book::insert_proof;
 use crate::core::{Core, WorkError};
-use crate::work::{Exchange, Purchase, Role, Work, forget};
+use crate::work::{Purchase, Work, forget};
 
 // The seller's answers that mean: this voucher will never pay. Others may pass.
 const HOPELESS: std::ops::RangeInclusive<u64> = 21_001..=21_006;
@@ -149,25 +149,8 @@ impl Core {
 
     /// Swaps everything FRESH by the clean way.
     pub(crate) fn make_clean(&self) -> Result<(), WorkError> {
-        let inputs = self.proofs("FRESH")?;
-        if inputs.is_empty() {
-            return Ok(());
-        }
-        let (keysets, active) = self.keysets()?;
-        for inputs in inputs.chunks(cloudpal_form::MAX_TICKETS) {
-            let total = inputs.iter().map(|proof| proof.amount.to_u64()).sum();
-            let blanks = self.plain_blanks(&active, total)?;
-            let work = Exchange {
-                inputs: inputs.to_vec(),
-                blanks: blanks.into_iter().map(|blank| (blank, Role::Keep)).collect(),
-                host: String::new(),
-                pal: String::new(),
-            };
-            let work = Work::Exchange(work);
-            let id = self.note(&work)?;
-            if let Work::Exchange(work) = &work {
-                self.run(id, work, &keysets)?;
-            }
+        for inputs in self.proofs("FRESH")?.chunks(cloudpal_form::MAX_TICKETS) {
+            self.swap_to_keep(inputs.to_vec())?;
         }
         Ok(())
     }

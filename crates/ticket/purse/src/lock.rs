@@ -5,10 +5,11 @@ use cloudpal_form::{Blank, Keyset, Lock, LockFormError, MAX_TICKETS, Ticket};
 
 use crate::book::BookError;
 use crate::core::{Core, WorkError};
-use crate::work::{Exchange, Role, Work};
+use crate::work::{Exchange, Role};
 
 const ONES: u64 = 64;
 const PROBE: u32 = 100;
+const CROWDED: usize = 256;
 
 /// What to lock, to whom, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,9 +94,15 @@ impl Core {
         self.restore_if_new()?;
         self.make_clean()?;
 
+        let mut free = self.proofs("CLEAN")?;
+        if free.len() > CROWDED {
+            // A seller takes a thousand at most; the smallest ones are swapped into a few large ones.
+            self.swap_to_keep(free.split_off(free.len().saturating_sub(MAX_TICKETS)))?;
+            free = self.proofs("CLEAN")?;
+        }
         let mut inputs = Vec::new();
         let mut total = 0;
-        for proof in self.proofs("CLEAN")? {
+        for proof in free {
             if total >= asked {
                 break;
             }
@@ -121,13 +128,8 @@ impl Core {
         // In order of amount, so that the order does not tell change from ticket (NUT-03).
         blanks.sort_by_key(|(blank, _)| blank.amount());
 
-        let work = Exchange { inputs, blanks, host: request.host.clone(), pal: request.pal.clone() };
-        let work = Work::Exchange(work);
-        let id = self.note(&work)?;
-        match &work {
-            Work::Exchange(work) => Ok(self.run(id, work, &keysets)?),
-            Work::Buy(_) => Ok(Vec::new()),
-        }
+        let exchange = Exchange { inputs, blanks, host: request.host.clone(), pal: request.pal.clone() };
+        Ok(self.begin(exchange, &keysets)?)
     }
 
     pub(crate) fn lock_for(&self, till_pubkey: &str, locktime_unix: u64) -> Result<Lock, LockError> {

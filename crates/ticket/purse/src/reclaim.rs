@@ -10,7 +10,6 @@ use cashu::{Proof, ProofsMethods};
 use cloudpal_form::{Lock, LockFormError, MAX_TICKETS, ReturnSignature, Ticket, TicketFormError};
 
 use crate::core::{Core, WorkError};
-use crate::work::{Exchange, Role, Work};
 
 /// By what right tickets are taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,21 +97,7 @@ impl Core {
         if known.is_empty() {
             return Ok(reclaimed);
         }
-        let total = known.iter().map(|proof| proof.amount.to_u64()).sum();
-        let (keysets, active) = self.keysets()?;
-        let blanks = self.plain_blanks(&active, total)?;
-        let work = Exchange {
-            inputs: known,
-            blanks: blanks.into_iter().map(|blank| (blank, Role::Keep)).collect(),
-            host: String::new(),
-            pal: String::new(),
-        };
-        let work = Work::Exchange(work);
-        let id = self.note(&work)?;
-        if let Work::Exchange(work) = &work {
-            self.run(id, work, &keysets)?;
-        }
-        reclaimed.amount = total;
+        reclaimed.amount = self.swap_to_keep(known)?;
         Ok(reclaimed)
     }
 

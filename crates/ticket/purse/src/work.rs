@@ -88,6 +88,27 @@ impl Core {
         self.book.write(|rows| forget(rows, id))
     }
 
+    /// Swaps `inputs` into the fewest tickets to keep, noted first. Returns their worth.
+    pub(crate) fn swap_to_keep(&self, inputs: Vec<Proof>) -> Result<u64, WorkError> {
+        let total = inputs.iter().map(|proof| proof.amount.to_u64()).sum();
+        let (keysets, active) = self.keysets()?;
+        let blanks = self.plain_blanks(&active, total)?;
+        let blanks = blanks.into_iter().map(|blank| (blank, Role::Keep)).collect();
+        let exchange = Exchange { inputs, blanks, host: String::new(), pal: String::new() };
+        self.begin(exchange, &keysets)?;
+        Ok(total)
+    }
+
+    /// Notes an exchange and runs it.
+    pub(crate) fn begin(&self, exchange: Exchange, keysets: &[Keyset]) -> Result<Vec<Ticket>, WorkError> {
+        let work = Work::Exchange(exchange);
+        let id = self.note(&work)?;
+        match &work {
+            Work::Exchange(exchange) => self.run(id, exchange, keysets),
+            Work::Buy(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Runs a noted exchange to its end: done, undone, or still unfinished. Returns the tickets made.
     pub(crate) fn run(&self, id: i64, work: &Exchange, keysets: &[Keyset]) -> Result<Vec<Ticket>, WorkError> {
         let blanks: Vec<Blank> = work.blanks.iter().map(|(blank, _)| blank.clone()).collect();

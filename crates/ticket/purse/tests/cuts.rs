@@ -129,6 +129,34 @@ fn redeeming_survives_every_cut() {
 }
 
 #[test]
+fn settling_survives_every_cut() {
+    let world = World::new();
+    let purse = world.purse();
+    world.wait(purse.buy(&world.voucher(500), |_| {})).unwrap();
+    let seller = Seller::new(world.url(), &Route::Direct).unwrap();
+    let mut settled = 0;
+    let points = at_every_cut(|calls, lost| {
+        let till = world.till();
+        let tickets = world.wait(purse.lock(request(&till, 13))).unwrap();
+        till.accept("pal", &tickets, &Terms::at(now_unix())).unwrap();
+        till.redeem(&seller).unwrap();
+        world.proxy.cut_after(calls, lost);
+        let result = till.settle(&seller, "dc-1");
+        world.proxy.heal();
+        drop(till);
+
+        let till = world.till();
+        till.settle(&seller, "dc-1").unwrap();
+        settled += 13;
+        let totals = till.totals().unwrap();
+        assert_eq!((totals.own, totals.settled), (0, settled), "cut at call {calls}, {lost:?} lost");
+        assert_eq!(world.outstanding(), 500 - settled);
+        result.is_err()
+    });
+    println!("settling: {points} calls cut on both sides");
+}
+
+#[test]
 fn taking_back_survives_every_cut() {
     let world = World::new();
     let till = world.till();

@@ -36,17 +36,20 @@ mod accept;
 mod key;
 mod redeem;
 mod returns;
+mod settle;
 mod store;
 mod till;
 mod trust;
 
 pub use accept::{AcceptError, Accepted, Fault, MARGIN_SECS, Terms};
 pub use cloudpal_form::{
-    Dleq, Keyset, Lock, MAX_TICKETS, ReturnSignature, Route, Seller, SellerError, Ticket, TicketFormError,
+    Dleq, Keyset, Lock, MAX_TICKETS, ReturnSignature, Route, Seller, SellerError, SignedNote, Ticket,
+    TicketFormError,
 };
 pub use key::KeyError;
 pub use redeem::{RedeemError, Redeemed};
 pub use returns::ReturnError;
+pub use settle::{SettleError, Settled};
 pub use store::StoreError;
 pub use till::{OpenError, Till, Totals};
 pub use trust::{TrustError, fetch_keysets};

@@ -42,6 +42,15 @@ const SCHEMA: &str = "
         amount INTEGER NOT NULL,
         proof TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS settlement (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        seller TEXT NOT NULL,
+        account TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        quote TEXT,
+        note TEXT
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS settling (y TEXT PRIMARY KEY, settlement INTEGER NOT NULL) STRICT;
 ";
 
 /// The till's own records could not be read or written.

@@ -29,6 +29,8 @@ pub struct Totals {
     pub expired: u64,
     /// Redeemed proofs that are kept here, not settled yet.
     pub own: u64,
+    /// Settled: the seller signed credit notes for it.
+    pub settled: u64,
 }
 
 /// Why a till could not be opened.
@@ -87,11 +89,17 @@ impl Till {
             };
             let own =
                 rows.query_row("SELECT COALESCE(SUM(amount), 0) FROM own", [], |row| row.get::<_, i64>(0));
+            let settled = rows.query_row(
+                "SELECT COALESCE(SUM(amount), 0) FROM settlement WHERE note IS NOT NULL",
+                [],
+                |row| row.get::<_, i64>(0),
+            );
             Ok(Totals {
                 held: of("HELD")?,
                 redeemed: of("REDEEMED")?,
                 expired: of("EXPIRED")?,
                 own: own? as u64,
+                settled: settled? as u64,
             })
         })
     }
