@@ -87,7 +87,8 @@ pub enum PhraseError {
 impl SeedPhrase {
     /// The phrase for 32 bytes of entropy, which must come from the operating system.
     pub fn from_entropy(entropy: &Secret<32>) -> Self {
-        let mnemonic = Mnemonic::from_entropy(entropy.expose()).expect("32 bytes are always a 24-word phrase");
+        let mnemonic =
+            Mnemonic::from_entropy(entropy.expose()).expect("32 bytes are always a 24-word phrase");
         SeedPhrase { mnemonic }
     }
 
@@ -98,10 +99,12 @@ impl SeedPhrase {
         if count != 24 {
             return Err(PhraseError::Count(count));
         }
-        Mnemonic::parse_normalized(&words).map(|mnemonic| SeedPhrase { mnemonic }).map_err(|error| match error {
-            bip39::Error::UnknownWord(index) => PhraseError::Unknown(index + 1),
-            _ => PhraseError::Checksum,
-        })
+        Mnemonic::parse_normalized(&words).map(|mnemonic| SeedPhrase { mnemonic }).map_err(
+            |error| match error {
+                bip39::Error::UnknownWord(index) => PhraseError::Unknown(index + 1),
+                _ => PhraseError::Checksum,
+            },
+        )
     }
 
     /// The words, separated by single spaces, in a string that is zeroed when dropped.

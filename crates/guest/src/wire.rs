@@ -90,7 +90,7 @@ impl Wire {
     /// The next message that was read. What this version does not know is skipped.
     pub fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
-            match self.decoder.next() {
+            match self.decoder.pop() {
                 Some(Ok(message)) => return Some(message),
                 Some(Err(_)) => {}
                 None => return None,

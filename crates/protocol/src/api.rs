@@ -69,14 +69,16 @@ pub enum PalState {
     Awake,
     /// Getting ready to sleep.
     Quiescing,
+    /// Its memory is being written to disk.
+    Saving,
+    /// A sleep was called off; its network is coming back.
+    Resuming,
     /// No machine; its doorbell listens.
     Asleep,
     /// Being restored.
     Waking,
     /// Asleep for want of credit; wakes when topped up.
     Unpaid,
-    /// Switched off by its owner; its disks are kept.
-    Off,
     /// Removed.
     Gone,
     /// Its machine cannot be started; the host's log says why.

@@ -56,7 +56,7 @@ impl Decoder {
     }
 
     /// The next message, or `None` until more bytes came. Call it until it gives `None`.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, DecodeError>> {
+    pub fn pop<T: DeserializeOwned>(&mut self) -> Option<Result<T, DecodeError>> {
         loop {
             self.skip_to_magic();
             let header: &[u8; HEADER] = self.buffer.first_chunk()?;
@@ -112,7 +112,7 @@ mod tests {
             let mut found = Vec::new();
             for part in [&frames[..cut], &frames[cut..]] {
                 decoder.extend(part);
-                while let Some(message) = decoder.next::<String>() {
+                while let Some(message) = decoder.pop::<String>() {
                     found.push(message.unwrap());
                 }
             }
@@ -128,7 +128,7 @@ mod tests {
             decoder.extend(&frame[..cut]);
             // A cut frame swallows what its length covers; the one after that is read.
             decoder.extend(&[frame.clone(), frame.clone()].concat());
-            let found: Vec<String> = std::iter::from_fn(|| decoder.next()).filter_map(Result::ok).collect();
+            let found: Vec<String> = std::iter::from_fn(|| decoder.pop()).filter_map(Result::ok).collect();
             assert!(found.contains(&"whole".to_owned()), "cut at {cut}");
         }
     }
@@ -138,6 +138,6 @@ mod tests {
         let mut decoder = Decoder::default();
         decoder.extend(b"CPf1\xff\xff\xff\xff\0\0\0\0");
         decoder.extend(&encode(&7u8).unwrap());
-        assert_eq!(decoder.next::<u8>(), Some(Ok(7)));
+        assert_eq!(decoder.pop::<u8>(), Some(Ok(7)));
     }
 }

@@ -152,6 +152,8 @@ pub struct NetworkStatus {
     pub held_cpm: u64,
     /// What the host last said of the account.
     pub account: Account,
+    /// Used since midnight UTC, by the receipts that were checked.
+    pub today: Milli,
     /// Why the pal last woke; none since a cold boot.
     pub woke: Option<WakeReason>,
     /// This life's number.
@@ -181,4 +183,3 @@ pub struct EchoCount {
     /// Datagrams with a number lower than one before.
     pub reordered: u64,
 }
-

@@ -18,8 +18,8 @@
 //! let mut decoder = Decoder::default();
 //! decoder.extend(b"noise left over from before a reconnect");
 //! decoder.extend(&encode(&ToHost::Quiesced)?);
-//! assert_eq!(decoder.next::<ToHost>(), Some(Ok(ToHost::Quiesced)));
-//! assert!(decoder.next::<ToHost>().is_none());
+//! assert_eq!(decoder.pop::<ToHost>(), Some(Ok(ToHost::Quiesced)));
+//! assert!(decoder.pop::<ToHost>().is_none());
 //! # Ok::<(), cloudpal_protocol::frame::EncodeError>(())
 //! ```
 

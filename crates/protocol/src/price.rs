@@ -23,7 +23,7 @@ pub struct PriceList {
     pub traffic_gib: Milli,
     /// A pal without credit is kept asleep this long before it is removed, seconds.
     pub grace_s: u32,
-    /// Real seconds per metered second, in thousandths: 1000 except in a demonstration that runs its
-    /// meter faster and says so.
-    pub scale_milli: u32,
+    /// Metered seconds per real second: 1, except in a demonstration that runs its meter faster and
+    /// says so.
+    pub speed: u32,
 }
