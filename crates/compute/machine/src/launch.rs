@@ -57,6 +57,16 @@ pub enum BootError {
     /// Its control group.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// It runs already. Two hypervisors on one disk would destroy it.
+    #[error(
+        "a machine named {name} still runs (processes {processes:?}): adopt it, or clear what is left of it"
+    )]
+    Busy {
+        /// The machine.
+        name: String,
+        /// Its processes.
+        processes: Vec<u32>,
+    },
     /// The hypervisor is not there.
     #[error(
         "{0} is not there: install Debian's package qemu-system-x86 (`apt-get install --no-install-recommends \
@@ -129,6 +139,10 @@ pub(crate) fn make_cgroup(spec: &MachineSpec) -> Result<Cgroup, BootError> {
         return Err(BootError::Spec(problem));
     }
     let cgroup = Cgroup::locate(&spec.cgroup_parent, &spec.name)?;
+    let processes = cgroup.processes();
+    if !processes.is_empty() {
+        return Err(BootError::Busy { name: spec.name.clone(), processes });
+    }
     cgroup.create(Limits { memory_bytes: spec.memory_bytes() + OVERHEAD_BYTES, tasks: TASKS })?;
     Ok(cgroup)
 }
@@ -141,6 +155,20 @@ pub(crate) fn make_memory(spec: &MachineSpec) -> Result<File, BootError> {
 
 /// Starts the hypervisor on `guest_memory`. On failure nothing is left but the control group, which the caller removes.
 pub(crate) fn launch(
+    engine: &Engine,
+    spec: &MachineSpec,
+    cgroup: &Cgroup,
+    guest_memory: &File,
+    life: Life,
+) -> Result<Launched, BootError> {
+    let launched = try_launch(engine, spec, cgroup, guest_memory, life);
+    if launched.is_err() {
+        remove_sockets(&spec.run_dir);
+    }
+    launched
+}
+
+fn try_launch(
     engine: &Engine,
     spec: &MachineSpec,
     cgroup: &Cgroup,

@@ -75,7 +75,7 @@ pub use launch::BootError;
 pub use probe::{Kvm, probe};
 pub use qemu::qmp::QmpError;
 pub use restore::{Paused, Phases, RestoreError};
-pub use running::{Handle, MachineError, Running};
+pub use running::{Handle, MachineError, Running, clear_leftovers, remove_cgroup_parent};
 pub use seal::Sealed;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use spec::{Access, Binding, Disk, MachineSpec, Nic, Offload, RunAs};

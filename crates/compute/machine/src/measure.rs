@@ -1,6 +1,7 @@
 //! What a wake costs at the least: the same machine restored from plain memory, nothing encrypted.
 
 use crate::engine::Engine;
+use crate::host::cgroup::Cgroup;
 use crate::host::memory;
 use crate::launch::{Life, launch, make_cgroup, make_memory};
 use crate::restore::{Paused, Phases, RestoreError, load_state};
@@ -52,11 +53,24 @@ impl Engine {
     /// copied to where the hypervisor maps it.
     pub fn restore_bare(&self, spec: &MachineSpec, bare: &Bare) -> Result<(Instant, Paused), RestoreError> {
         let cgroup = make_cgroup(spec)?;
+        let restored = self.restore_bare_in(spec, bare, &cgroup);
+        if restored.is_err() {
+            let _ = cgroup.remove();
+        }
+        restored
+    }
+
+    fn restore_bare_in(
+        &self,
+        spec: &MachineSpec,
+        bare: &Bare,
+        cgroup: &Cgroup,
+    ) -> Result<(Instant, Paused), RestoreError> {
         let guest_memory = make_memory(spec)?;
         let prepared = copy(&bare.memory, &guest_memory, bare.bytes).and_then(|()| whole_copy(&bare.state));
         let state = prepared.map_err(|error| RestoreError::Open(error.to_string()))?;
         let start = Instant::now();
-        let launched = launch(self, spec, &cgroup, &guest_memory, Life::Incoming)?;
+        let launched = launch(self, spec, cgroup, &guest_memory, Life::Incoming)?;
         let started = start.elapsed();
         let loaded = launched.connect().map_err(RestoreError::from).and_then(|mut qmp| {
             let ready = start.elapsed();

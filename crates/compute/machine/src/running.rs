@@ -50,6 +50,23 @@ impl Handle {
     }
 }
 
+/// Kills every process in the control group of the machine `name`, and removes the group. For what an
+/// agent left behind that died between starting a machine and storing its [`Handle`].
+pub fn clear_leftovers(cgroup_parent: &str, name: &str) -> Result<(), MachineError> {
+    let cgroup = Cgroup::locate(cgroup_parent, name)?;
+    for pid in cgroup.processes() {
+        // One that ended meanwhile is what was wanted.
+        let Ok(process) = Process::open(pid) else { continue };
+        process.kill().map_err(|source| MachineError::Kill { name: name.to_owned(), pid, source })?;
+    }
+    Ok(cgroup.remove()?)
+}
+
+/// Removes the control group that held all machines; they must be gone.
+pub fn remove_cgroup_parent(cgroup_parent: &str) -> Result<(), MachineError> {
+    Ok(Cgroup::remove_parent(cgroup_parent)?)
+}
+
 /// Something asked of a running machine that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {

@@ -158,6 +158,27 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Processes in it, or in a part of it.
+    pub fn processes(&self) -> Vec<u32> {
+        let lists =
+            self.folders.iter().filter_map(|folder| fs::read_to_string(folder.join("cgroup.procs")).ok());
+        let mut processes: Vec<u32> = lists
+            .flat_map(|list| list.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        processes.sort_unstable();
+        processes.dedup();
+        processes
+    }
+
+    /// Removes the folder that holds the machines' groups, once they are all gone.
+    pub fn remove_parent(parent: &str) -> Result<(), CgroupError> {
+        let mut all = Self::locate(parent, "none")?;
+        all.folders.iter_mut().for_each(|folder| {
+            folder.pop();
+        });
+        all.remove()
+    }
+
     fn set(&self, name: &str, value: &str) -> Result<(), CgroupError> {
         let path = self.folders.iter().map(|folder| folder.join(name)).find(|path| path.exists());
         match path {

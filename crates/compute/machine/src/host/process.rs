@@ -94,6 +94,10 @@ mod tests {
 
     #[test]
     fn a_killed_child_is_gone_and_reaped() {
+        #[expect(
+            clippy::zombie_processes,
+            reason = "that it is reaped without the child's handle is the point"
+        )]
         let child = Command::new("sleep").arg("600").spawn().unwrap();
         let process = Process::open(child.id()).unwrap();
         assert!(!process.exited());

@@ -115,3 +115,60 @@ fn kernel_command_line(hypervisor: Hypervisor, spec: &MachineSpec, tsc_khz: u64)
     words.extend(spec.cmdline.iter().map(String::as_str));
     words.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Disk, Nic, RunAs};
+
+    fn spec() -> MachineSpec {
+        MachineSpec {
+            name: "m".into(),
+            run_dir: "/r".into(),
+            kernel: "/k".into(),
+            initrd: "/i".into(),
+            memory_mib: 128,
+            cpus: 1,
+            disks: vec![Disk {
+                path: "/secret/place".into(),
+                serial: "data".into(),
+                access: Access::ReadOnly,
+            }],
+            nic: Some(Nic { tap: "tap0".into(), mac: [2, 0, 0, 0xab, 0, 1], offload: Offload::Off }),
+            netns: None,
+            run_as: RunAs { uid: 1, gid: 1 },
+            cgroup_parent: "c".into(),
+            cmdline: vec!["extra=1".into()],
+        }
+    }
+
+    fn line(hypervisor: Hypervisor, start: &Start) -> String {
+        let descriptors = Descriptors { memory: 10, qmp: 11, channel: 12, disks: vec![13] };
+        arguments(hypervisor, &spec(), &descriptors, start).join(" ")
+    }
+
+    const COLD: Start = Start::Cold { kernel: 20, initrd: 21, tsc_khz: 2_300_000 };
+
+    #[test]
+    fn only_a_translated_guest_is_told_the_clock() {
+        assert!(line(Hypervisor::QemuTcg, &COLD).contains("tsc_early_khz=2300000 extra=1"));
+        assert!(!line(Hypervisor::QemuKvm, &COLD).contains("tsc_early_khz"));
+    }
+
+    #[test]
+    fn files_go_by_descriptor_and_devices_are_the_same_in_both_lives() {
+        let (cold, incoming) =
+            (line(Hypervisor::QemuTcg, &COLD), line(Hypervisor::QemuTcg, &Start::Incoming));
+        for line in [&cold, &incoming] {
+            assert!(!line.contains("/secret/place") && line.contains("fd=13,set=0"), "{line}");
+            assert!(
+                line.contains("mac=02:00:00:ab:00:01,csum=off") && line.contains("read-only=on"),
+                "{line}"
+            );
+            assert!(line.contains("spawn=deny"), "{line}");
+        }
+        let devices = |line: &str| line.split("-chardev").skip(1).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(devices(&cold), devices(&incoming));
+        assert!(!incoming.contains("-kernel"));
+    }
+}

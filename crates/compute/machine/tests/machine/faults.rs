@@ -1,6 +1,7 @@
 use crate::fixture::{self, AGENT, Fixture, Guest, HELPER, USER, run};
 use cloudpal_machine::{
-    Access, BootError, Disk, Engine, Handle, Helper, Hypervisor, Kvm, Nic, Offload, SnapshotError, probe,
+    Access, BootError, Disk, Engine, Handle, Helper, Hypervisor, Kvm, Nic, Offload, SnapshotError,
+    clear_leftovers, probe,
 };
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,11 +10,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// Boots a machine, prints its handle and waits to be killed.
 pub fn agent_that_will_be_killed() -> ExitCode {
-    let mut fixture = Fixture::new();
-    if let Some(folder) = std::env::args().nth(2) {
-        fixture.spec.run_dir = folder.into();
-    }
-    let machine = fixture.engine.boot(&fixture.spec).unwrap();
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    let [name, run_dir] = arguments.as_slice() else { return ExitCode::from(2) };
+    let machine = fixture::engine().boot(&fixture::spec(name, Path::new(run_dir))).unwrap();
     println!("{}", serde_json::to_string(machine.handle()).unwrap());
     std::thread::sleep(std::time::Duration::from_secs(600));
     ExitCode::FAILURE
@@ -23,6 +22,7 @@ pub fn the_machine_outlives_its_agent() {
     let fixture = Fixture::new();
     let mut agent = Command::new("/proc/self/exe")
         .arg(AGENT)
+        .arg(&fixture.spec.name)
         .arg(&fixture.spec.run_dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -38,11 +38,9 @@ pub fn the_machine_outlives_its_agent() {
     assert_eq!(guest.ask("ping 3"), "pong 3");
     drop(guest);
     // What was adopted sleeps and wakes like any other.
-    let mut spec = fixture.spec.clone();
-    spec.name = handle.name.clone();
     let dest = fixture.path("asleep");
     machine.snapshot(&fixture.key, &fixture.binding, &dest).unwrap();
-    let paused = fixture.engine.restore(&spec, &dest, &fixture.key, &fixture.binding).unwrap();
+    let paused = fixture.engine.restore(&fixture.spec, &dest, &fixture.key, &fixture.binding).unwrap();
     let mut guest = Guest::unasked(paused.channel().unwrap());
     guest.send("ping 4");
     let machine = paused.cont().unwrap();
@@ -102,6 +100,22 @@ pub fn absent_programs_and_wrong_specs_are_explained() {
     assert!(matches!(error, BootError::Spec(_)), "{error}");
 }
 
+pub fn no_machine_runs_twice() {
+    let fixture = Fixture::new();
+    let (machine, mut guest) = fixture.boot();
+    let error = fixture.engine.boot(&fixture.spec).unwrap_err();
+    assert!(
+        matches!(&error, BootError::Busy { processes, .. } if processes == &[machine.handle().pid]),
+        "{error}"
+    );
+    assert_eq!(guest.ask("ping 1"), "pong 1", "the first one is left alone");
+    // As if its handle had been lost.
+    clear_leftovers(&fixture.spec.cgroup_parent, &fixture.spec.name).unwrap();
+    assert!(machine.exited());
+    let (machine, _guest) = fixture.boot();
+    machine.kill().unwrap();
+}
+
 pub fn the_hypervisor_has_no_rights() {
     let fixture = Fixture::new();
     let (machine, _guest) = fixture.boot();
@@ -157,6 +171,11 @@ pub fn disks_and_tap_reach_the_guest() {
     assert_eq!(guest.ask("disks"), "disks data,network");
     assert!(carrier());
     assert!(guest.ask("cmdline").contains("init_on_free=1"));
+    let console = machine.console().unwrap();
+    assert!(
+        console.contains("guest is up") && !console.contains("module "),
+        "not every module loads: {console}"
+    );
     drop(guest);
     let dest = fixture.path("asleep");
     machine.snapshot(&fixture.key, &fixture.binding, &dest).unwrap();

@@ -2,7 +2,9 @@
 
 use cloudpal_core::Secret;
 use cloudpal_image::{BuildRequest, Image, build};
-use cloudpal_machine::{Binding, Engine, Helper, Hypervisor, MachineSpec, QEMU, RunAs, Running};
+use cloudpal_machine::{
+    Binding, Engine, Helper, Hypervisor, MachineSpec, QEMU, RunAs, Running, clear_leftovers,
+};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 pub const HELPER: &str = "machine-helper";
 pub const AGENT: &str = "agent-that-will-be-killed";
+pub const CGROUP: &str = "cloudpal-machine-tests";
 pub const USER: RunAs = RunAs { uid: 64_123, gid: 64_123 };
 /// A guest boots in 3 s on a quiet machine; this only ends a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,23 +32,9 @@ impl Fixture {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::Builder::new().prefix("cpm").tempdir_in("/tmp").unwrap();
-        let image = image();
         let name = format!("cpmt{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let spec = MachineSpec {
-            name,
-            run_dir: folder.path().join("run"),
-            kernel: image.kernel.clone(),
-            initrd: image.initrd.clone(),
-            memory_mib: 128,
-            cpus: 1,
-            disks: Vec::new(),
-            nic: None,
-            netns: None,
-            run_as: USER,
-            cgroup_parent: "cloudpal-machine-tests".to_owned(),
-            cmdline: Vec::new(),
-        };
-        let binding = Binding { image: image.digest.clone(), pal: "00".repeat(16), generation: 7 };
+        let spec = spec(&name, &folder.path().join("run"));
+        let binding = Binding { image: image().digest.clone(), pal: "00".repeat(16), generation: 7 };
         Fixture { folder, engine: engine(), spec, key: Secret::new([42; 32]), binding }
     }
 
@@ -57,6 +46,31 @@ impl Fixture {
         let machine = self.engine.boot(&self.spec).unwrap();
         let guest = Guest::new(machine.channel().unwrap());
         (machine, guest)
+    }
+}
+
+impl Drop for Fixture {
+    /// After a test that failed, too.
+    fn drop(&mut self) {
+        let _ = clear_leftovers(&self.spec.cgroup_parent, &self.spec.name);
+    }
+}
+
+pub fn spec(name: &str, run_dir: &Path) -> MachineSpec {
+    let image = image();
+    MachineSpec {
+        name: name.to_owned(),
+        run_dir: run_dir.to_owned(),
+        kernel: image.kernel.clone(),
+        initrd: image.initrd.clone(),
+        memory_mib: 128,
+        cpus: 1,
+        disks: Vec::new(),
+        nic: None,
+        netns: None,
+        run_as: USER,
+        cgroup_parent: CGROUP.to_owned(),
+        cmdline: Vec::new(),
     }
 }
 

@@ -2,6 +2,8 @@
 //! tampers with it. Needs root and QEMU; fetches a Debian kernel package once unless
 //! `CLOUDPAL_KERNEL_TREE` names an unpacked one. Run one test by giving part of its name.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bench;
 mod faults;
 mod fixture;
@@ -24,6 +26,7 @@ const TESTS: &[(&str, fn())] = &[
         "faults::absent_programs_and_wrong_specs_are_explained",
         faults::absent_programs_and_wrong_specs_are_explained,
     ),
+    ("faults::no_machine_runs_twice", faults::no_machine_runs_twice),
     ("faults::the_hypervisor_has_no_rights", faults::the_hypervisor_has_no_rights),
     ("faults::a_flooded_console_stays_small", faults::a_flooded_console_stays_small),
     ("faults::disks_and_tap_reach_the_guest", faults::disks_and_tap_reach_the_guest),
@@ -50,5 +53,6 @@ fn main() -> ExitCode {
         );
         failed += u32::from(!passed);
     }
+    cloudpal_machine::remove_cgroup_parent(fixture::CGROUP).expect("no machine is left");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
