@@ -58,7 +58,7 @@ fn answer(line: &str, kept: &mut Vec<String>, ballast: &mut Vec<Vec<u8>>) -> Str
         "kept" => format!("kept {}", kept.join(",")),
         "fill" => {
             let mib: usize = rest.parse().unwrap_or(1);
-            ballast.push((0..mib << 20).map(|at| (at * 31 >> 7) as u8 | 1).collect());
+            ballast.push((0..mib << 20).map(|at| ((at * 31) >> 7) as u8 | 1).collect());
             "ok".to_owned()
         }
         "drop" => {
