@@ -37,12 +37,14 @@ mod desk;
 mod ledger;
 mod limiter;
 mod note;
+mod rotate;
 mod service;
 mod state;
 mod totals;
 
 pub use cloudpal_form::{CreditNote, SignedNote};
 pub use ledger::{Ledger, LedgerError, Redeemed};
+pub use rotate::rotate;
 pub use service::{ServeError, Service};
 pub use state::{InitError, OpenError, State};
 pub use totals::{KeysetTotals, TotalsError, totals};

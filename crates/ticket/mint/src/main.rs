@@ -4,11 +4,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cloudpal_form::{UNIT, VoucherFormError};
-use cloudpal_mint::{InitError, LedgerError, OpenError, ServeError, Service, State, totals};
+use cloudpal_mint::{InitError, LedgerError, OpenError, ServeError, Service, State, rotate, totals};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,6 +46,12 @@ enum Command {
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// Make a new keyset sign from now on. Not while serving. Tell data centres: they must fetch it.
+    Rotate {
+        /// For how many days the new keyset is honoured; without it, for ever.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(30..=3650))]
+        lifetime: Option<u32>,
     },
     /// Show, for each keyset, what was issued, spent and is outstanding.
     Totals {
@@ -90,6 +97,10 @@ async fn run(args: &Args) -> anyhow::Result<()> {
             } else {
                 codes.iter().for_each(|code| println!("{code}"));
             }
+        }
+        Command::Rotate { lifetime } => {
+            let lifetime = lifetime.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+            println!("{}", rotate(&State::open(&args.state)?, lifetime).await?);
         }
         Command::Totals { json } => {
             let totals = totals(&State::open(&args.state)?).await?;

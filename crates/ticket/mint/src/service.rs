@@ -124,14 +124,18 @@ impl std::fmt::Debug for Service {
     }
 }
 
-async fn build(state: &State) -> Result<Mint, ServeError> {
+pub(crate) fn amounts() -> Vec<u64> {
+    (0..AMOUNT_BITS).map(|bit| 1 << bit).collect()
+}
+
+pub(crate) async fn build(state: &State) -> Result<Mint, ServeError> {
     let path = state.mint_database();
     let database = Arc::new(MintSqliteDatabase::new(&path).await.map_err(ServeError::Database)?);
     let unit = CurrencyUnit::custom(UNIT);
     let ledger = state.ledger()?;
 
     let mut builder = MintBuilder::new(database.clone()).with_name("CloudPal tickets".to_owned());
-    let config = UnitConfig { amounts: (0..AMOUNT_BITS).map(|bit| 1 << bit).collect(), input_fee_ppk: 0 };
+    let config = UnitConfig { amounts: amounts(), input_fee_ppk: 0 };
     builder.configure_unit(unit.clone(), config).map_err(ServeError::Mint)?;
     let note_key = NoteKey::derive(state.seed()).ok_or(ServeError::Seed)?;
     let limits = MintMeltLimits::new(1, MAX_VOUCHER_AMOUNT);
@@ -153,7 +157,7 @@ async fn build(state: &State) -> Result<Mint, ServeError> {
     builder.build_with_seed(database, state.seed()).await.map_err(ServeError::Mint)
 }
 
-fn lock(state: &State) -> Result<File, ServeError> {
+pub(crate) fn lock(state: &State) -> Result<File, ServeError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -180,6 +180,32 @@ fn a_settlement_gives_one_signed_note() {
 }
 
 #[test]
+fn after_a_rotation_old_tickets_still_swap_into_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = &dir.path().join("mint");
+    assert!(run(dir, &["init"]).status.success());
+    let serving = serve(dir);
+    let seller = Seller::new(&serving.url, &Route::Direct).unwrap();
+    let old = seller.keysets().unwrap();
+    let quote = seller.quote(9).unwrap();
+    seller.pay(&quote.id, &voucher(dir, 9)).unwrap();
+    let proofs = issue(&seller, &old, &quote.id, &blanks(&old[0], 0, 9)).unwrap();
+    assert_eq!(run(dir, &["rotate"]).status.code(), Some(4), "not while serving");
+    drop(serving);
+
+    assert!(run(dir, &["rotate", "--lifetime", "90"]).status.success());
+    let serving = serve(dir);
+    let seller = Seller::new(&serving.url, &Route::Direct).unwrap();
+    let keysets = seller.keysets().unwrap();
+    assert_eq!(keysets.len(), 2);
+    let new = keysets.iter().find(|keyset| keyset.is_active()).unwrap();
+    assert!(new.id() != old[0].id() && new.final_expiry_unix().is_some());
+    let swapped = exchange(&seller, &keysets, &proofs, &blanks(new, 0, 9)).unwrap();
+    assert!(swapped.iter().all(|proof| proof.keyset_id == new.id()));
+    assert_eq!(totals(dir), (18, 9, 9));
+}
+
+#[test]
 fn exit_codes_say_what_went_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let dir = &dir.path().join("mint");
