@@ -41,10 +41,13 @@
 mod bell;
 pub mod guest;
 mod namespace;
+mod netlink;
+mod route;
 mod tenant;
 
 pub use bell::{Barrier, BellError, Doorbell, HandOver, Heard, Packet};
 pub use namespace::{Namespace, NamespaceError};
+pub use netlink::NetlinkError;
 pub use tenant::{
     Blocked, FirewallError, GuestGateway, Recorded, RecordedSession, Switch, SwitchError, Target, Tenant,
     TenantError, TenantPlan, Traffic, Uplink, guest_mac,

@@ -127,10 +127,11 @@ impl Namespace {
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NamespaceError> {
         let fail = |source| NamespaceError::Enter { name: self.name.clone(), source };
         let entered = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name(format!("in {}", self.name)).spawn_scoped(scope, || {
-                setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
-                Ok(work())
-            });
+            let thread =
+                std::thread::Builder::new().name(format!("in {}", self.name)).spawn_scoped(scope, || {
+                    setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
+                    Ok(work())
+                });
             thread.map(|thread| thread.join())
         });
         match entered {
@@ -160,7 +161,8 @@ fn check(name: &str) -> Result<(), NamespaceError> {
 /// itself if it is not yet a mount that can be shared.
 fn share_folder() -> io::Result<()> {
     fs::create_dir_all(FOLDER)?;
-    let share = || mount(None::<&str>, FOLDER, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
+    let share =
+        || mount(None::<&str>, FOLDER, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
     if share().is_err() {
         mount(Some(FOLDER), FOLDER, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
         share()?;

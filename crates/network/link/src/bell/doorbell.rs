@@ -1,13 +1,15 @@
 use super::barrier::{self, Barrier, Question};
 use super::packet::Packet;
 use super::tun;
+use super::urgent::Urgent;
 use super::wire::{ARP, Hears, Wire, frame};
-use crate::guest::netlink::NetlinkError;
-use crate::guest::route::index;
 use crate::namespace::NamespaceError;
-use crate::tenant::{BELL, GATEWAY_V4, Recorded, Switch, SwitchError, TAP, Tenant};
+use crate::netlink::{Netlink, NetlinkError};
+use crate::route::index;
+use crate::tenant::{BELL, GATEWAY_V4, Recorded, Switch, SwitchError, TAP, Tenant, wait_until_running};
 use cloudpal_core::{AgreementKey, Secret};
 use cloudpal_plan::wake::{Bell, Counters, MemoryError, Session, Verdict};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -98,8 +100,12 @@ impl Doorbell {
     pub fn open(tenant: &Tenant, pal: &AgreementKey, secret: Secret<32>) -> Result<Self, BellError> {
         let sockets = || -> Result<_, BellError> {
             let tap = index(TAP).map_err(BellError::Missing)?;
-            index(BELL).map_err(BellError::Missing)?;
+            let bell = index(BELL).map_err(BellError::Missing)?;
             let tun = tun::attach(BELL, tun::Kind::Tun).map_err(BellError::Open)?;
+            let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(BellError::Open)?;
+            if !wait_until_running(&mut netlink, bell, PATIENCE).map_err(BellError::Missing)? {
+                return Err(BellError::Open(io::ErrorKind::TimedOut.into()));
+            }
             let to_machine = Wire::open(tap, Hears::Nothing).map_err(BellError::Open)?;
             let arp = Wire::open(tap, Hears::Type(ARP)).map_err(BellError::Open)?;
             Ok((tun, to_machine, arp))
@@ -188,8 +194,14 @@ impl Doorbell {
 
     /// The machine is awake: gives it what is held, in order, switches the route, and gives it what
     /// came meanwhile. After an error nothing is lost and it can be called again.
+    ///
+    /// What comes in the moment of the switch itself is read right after it. A packet that overtakes
+    /// it on the new route is put out of order, not lost; WireGuard takes that.
     pub fn hand_over(&mut self, switch: &Switch) -> Result<HandOver, BellError> {
         let begun = Instant::now();
+        switch.wait_for_tap().map_err(BellError::Switch)?;
+        // Being put aside between the last read and the switch is what would put packets out of order.
+        let urgent = Urgent::begin();
         let mut before = 0;
         loop {
             let heard = self.pump()?;
@@ -198,11 +210,18 @@ impl Doorbell {
                 break;
             }
         }
-        let switching = Instant::now();
-        switch.to_tap().map_err(BellError::Switch)?;
-        let switched_in = switching.elapsed();
         self.bell.pass();
-        let mut after = 0;
+        let (mut after, mut failed, switching) = (0, None, Instant::now());
+        let switched = switch.to_tap_one_by_one(|| match self.pump().and_then(|_| self.deliver()) {
+            Ok(delivered) => after += delivered,
+            Err(error) => failed = Some(error),
+        });
+        let switched_in = switching.elapsed();
+        drop(urgent);
+        switched.map_err(BellError::Switch)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let until = Instant::now() + STRAGGLERS;
         loop {
             self.pump()?;

@@ -4,6 +4,7 @@ mod barrier;
 mod doorbell;
 mod packet;
 pub(crate) mod tun;
+mod urgent;
 mod wire;
 
 pub use barrier::Barrier;

@@ -79,7 +79,8 @@ fn v4(bytes: &[u8]) -> Option<Header> {
     if !plain || usize::from(two(header, 2)) != bytes.len() {
         return None;
     }
-    let address = |at: usize| IpAddr::V4(Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]));
+    let address =
+        |at: usize| IpAddr::V4(Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]));
     Some((address(12), address(16), 20))
 }
 

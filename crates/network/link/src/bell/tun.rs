@@ -39,7 +39,8 @@ pub(crate) fn create(name: &str, kind: Kind) -> io::Result<()> {
 
 /// Opens an interface by name, which makes it if it is missing.
 pub(crate) fn attach(name: &str, kind: Kind) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
     // SAFETY: `ifreq` is plain data, for which all zeros is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.len() >= request.ifr_name.len() {

@@ -1,5 +1,5 @@
-use super::route::set;
 use super::{NetlinkError, UPLINK, WG};
+use crate::route::set;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 

@@ -4,15 +4,13 @@
 //! Everything that has to happen at a wake goes over netlink, without starting a process.
 
 mod firewall;
-pub(crate) mod netlink;
-pub(crate) mod route;
 mod sockets;
 mod uplink;
 mod wireguard;
 
+pub use crate::netlink::NetlinkError;
+pub use crate::route::Routes;
 pub use firewall::{FirewallError, lay_rules};
-pub use netlink::NetlinkError;
-pub use route::Routes;
 pub use sockets::close_tcp;
 pub use uplink::{UPLINK, bring_up_uplink, renew_uplink};
 pub use wireguard::{Peer, PeerState, Traffic, WG, WireGuard};

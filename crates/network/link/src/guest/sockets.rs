@@ -1,7 +1,7 @@
 //! Ends TCP connections whose process is gone: what they had not yet delivered waits in kernel memory,
 //! readable, until the other end answers.
 
-use super::netlink::NetlinkError;
+use crate::netlink::NetlinkError;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 use std::io;

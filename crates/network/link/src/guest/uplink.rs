@@ -1,5 +1,5 @@
-use super::netlink::NetlinkError;
-use super::route::{Routes, set};
+use crate::netlink::NetlinkError;
+use crate::route::{Routes, set};
 use cloudpal_protocol::guest::GuestLink;
 use std::net::IpAddr;
 
@@ -24,7 +24,8 @@ pub fn renew_uplink(link: &GuestLink) -> Result<(), NetlinkError> {
     set(&format!("net/ipv6/conf/{UPLINK}/addr_gen_mode"), "1")?;
     routes.up(UPLINK)?;
     let v6 = link.v6.zip(link.gateway_v6);
-    let pairs = [Some((IpAddr::from(link.v4), IpAddr::from(link.gateway_v4))), v6.map(|(a, g)| (a.into(), g.into()))];
+    let pairs =
+        [Some((IpAddr::from(link.v4), IpAddr::from(link.gateway_v4))), v6.map(|(a, g)| (a.into(), g.into()))];
     for (address, gateway) in pairs.into_iter().flatten() {
         routes.add_address(UPLINK, address, if address.is_ipv4() { 32 } else { 128 })?;
         routes.add_neighbour(UPLINK, gateway, link.gateway_mac)?;

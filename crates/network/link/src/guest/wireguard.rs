@@ -1,5 +1,5 @@
-use super::netlink::{Netlink, NetlinkError};
-use super::route::{Routes, index};
+use crate::netlink::{Netlink, NetlinkError};
+use crate::route::{Routes, index};
 use cloudpal_core::{AgreementKey, AgreementSecret};
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_generic::GenlMessage;
@@ -77,7 +77,8 @@ impl WireGuard {
             let family = family(&mut netlink)?;
             Ok((netlink, family))
         });
-        let (netlink, family) = opened.map_err(|source| NetlinkError::new("reach the kernel's WireGuard", source))?;
+        let (netlink, family) =
+            opened.map_err(|source| NetlinkError::new("reach the kernel's WireGuard", source))?;
         let mut device = WireGuard { netlink, family, index: index(WG)? };
         device.set(
             "set the key of wg0",
@@ -89,7 +90,8 @@ impl WireGuard {
     /// Makes these the only peers. Peers that stay keep their sessions; one that goes is cut off at once.
     pub fn set_peers(&mut self, peers: &[Peer]) -> Result<(), NetlinkError> {
         let stays = |key: &AgreementKey| peers.iter().any(|peer| peer.key == *key);
-        let gone: Vec<_> = self.peers()?.into_iter().filter(|peer| !stays(&peer.key)).map(|peer| remove(peer.key)).collect();
+        let gone: Vec<_> =
+            self.peers()?.into_iter().filter(|peer| !stays(&peer.key)).map(|peer| remove(peer.key)).collect();
         for some in gone.chunks(PEERS_AT_ONCE) {
             self.set("remove devices from wg0", vec![WireguardAttribute::Peers(some.to_vec())])?;
         }
@@ -119,7 +121,10 @@ impl WireGuard {
     /// All peers.
     pub fn peers(&mut self) -> Result<Vec<PeerState>, NetlinkError> {
         let message = self.message(WireguardCmd::GetDevice, Vec::new());
-        let parts = self.netlink.dump(message).map_err(|source| NetlinkError::new("read the peers of wg0", source))?;
+        let parts = self
+            .netlink
+            .dump(message)
+            .map_err(|source| NetlinkError::new("read the peers of wg0", source))?;
         let mut found: Vec<PeerState> = Vec::new();
         let attributes = parts.into_iter().flat_map(|part| part.payload.attributes);
         for attribute in attributes {
@@ -158,7 +163,10 @@ impl WireGuard {
 }
 
 fn family(netlink: &mut Netlink) -> io::Result<u16> {
-    let ask = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName("wireguard".to_owned())] };
+    let ask = GenlCtrl {
+        cmd: GenlCtrlCmd::GetFamily,
+        nlas: vec![GenlCtrlAttrs::FamilyName("wireguard".to_owned())],
+    };
     let answers = netlink.exchange(GenlMessage::from_payload(ask), NLM_F_ACK)?;
     let id = answers.iter().flat_map(|answer| &answer.payload.nlas).find_map(|nla| match nla {
         GenlCtrlAttrs::FamilyId(id) => Some(*id),

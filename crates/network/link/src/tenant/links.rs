@@ -3,18 +3,22 @@
 
 use super::{BELL, GATEWAY_V4, GATEWAY_V6, TAP, TenantPlan, UP, addresses};
 use crate::bell::tun;
-use crate::guest::netlink::{Netlink, NetlinkError};
-use crate::guest::route::{Routes, family, index, route, set};
 use crate::namespace::Namespace;
+use crate::netlink::{Netlink, NetlinkError};
+use crate::route::{Routes, family, index, route, set};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::libc;
 use sha2::{Digest, Sha256};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
 /// Next hop out of the tenant's namespace. Nobody holds the IPv4 one: the neighbour entry is all it takes.
 const OUTSIDE_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 1);
@@ -25,6 +29,9 @@ const INSIDE_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 2, 2);
 
 /// Packets that wait for a doorbell or machine that is not reading yet.
 const QUEUE: u32 = 10_000;
+
+/// The kernel sets new interfaces up within milliseconds; this is for a machine that is very busy.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// Hardware addresses, fixed by the tenant's name.
 pub(super) struct Macs {
@@ -46,7 +53,11 @@ pub fn guest_mac(name: &str) -> [u8; 6] {
 
 /// Locally administered, unicast.
 fn mac(name: &str, role: &str) -> [u8; 6] {
-    let hash = Sha256::new().chain_update(b"cloudpal mac 1\0").chain_update(name).chain_update([0]).chain_update(role);
+    let hash = Sha256::new()
+        .chain_update(b"cloudpal mac 1\0")
+        .chain_update(name)
+        .chain_update([0])
+        .chain_update(role);
     let hash = hash.finalize();
     [0x02, hash[0], hash[1], hash[2], hash[3], hash[4]]
 }
@@ -57,7 +68,11 @@ pub(super) fn lay_pair(plan: &TenantPlan, macs: &Macs, tenant: &Namespace) -> Re
     if index(&plan.name).is_err() {
         links.add_pair(plan, macs, tenant)?;
     }
-    for (setting, value) in [("ipv6/conf/{}/addr_gen_mode", "1"), ("ipv6/conf/{}/accept_ra", "0"), ("ipv4/conf/{}/forwarding", "1")] {
+    for (setting, value) in [
+        ("ipv6/conf/{}/addr_gen_mode", "1"),
+        ("ipv6/conf/{}/accept_ra", "0"),
+        ("ipv4/conf/{}/forwarding", "1"),
+    ] {
         set(&format!("net/{}", setting.replace("{}", &plan.name)), value)?;
     }
     let mut routes = Routes::open()?;
@@ -119,6 +134,14 @@ const SETTINGS: [(&str, &str); 10] = [
     ("net/ipv6/conf/default/addr_gen_mode", "1"),
 ];
 
+/// Waits until the pair carries packets, seen from the end in this namespace.
+pub(super) fn settle(name: &str) -> Result<(), NetlinkError> {
+    match wait_until_running(&mut Links::open()?.0, index(name)?, SETTLING)? {
+        true => Ok(()),
+        false => Err(NetlinkError::new(format!("bring {name} up"), io::ErrorKind::TimedOut.into())),
+    }
+}
+
 /// Removes an interface of this namespace; one that is not there is fine.
 pub(super) fn remove(name: &str) -> Result<(), NetlinkError> {
     let Ok(index) = index(name) else { return Ok(()) };
@@ -133,8 +156,39 @@ pub(super) fn remove(name: &str) -> Result<(), NetlinkError> {
 
 /// Whether this namespace forwards what the plan needs.
 pub(super) fn forwards(plan: &TenantPlan) -> bool {
-    let on = |setting: &str| std::fs::read_to_string(format!("/proc/sys/net/{setting}")).is_ok_and(|v| v.trim() != "0");
+    let on = |setting: &str| {
+        std::fs::read_to_string(format!("/proc/sys/net/{setting}")).is_ok_and(|v| v.trim() != "0")
+    };
     on("ipv4/ip_forward") && (plan.public_v6.is_none() || on("ipv6/conf/all/forwarding"))
+}
+
+/// Waits until somebody has a TUN or TAP open and the kernel has set up its queue, which it does a
+/// moment later on a thread of its own: until then it drops what is sent to it. False if nobody opens it in time.
+pub(crate) fn wait_until_running(
+    netlink: &mut Netlink,
+    index: u32,
+    patience: Duration,
+) -> Result<bool, NetlinkError> {
+    let fail = |source| NetlinkError::new("look at a tap", source);
+    let until = Instant::now() + patience;
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    loop {
+        let found =
+            netlink.exchange(RouteNetlinkMessage::GetLink(message.clone()), NLM_F_ACK).map_err(fail)?;
+        let runs = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewLink(link) if link.header.flags.contains(LinkFlags::Running));
+        if found.iter().any(runs) {
+            break;
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    // It is shown as running just before its queue is set up. A change of nothing waits for the lock
+    // under which both happen.
+    netlink.change(RouteNetlinkMessage::SetLink(message), 0).map_err(fail)?;
+    Ok(true)
 }
 
 fn next_hop(address: IpAddr, v4: Ipv4Addr, v6: Ipv6Addr) -> IpAddr {
@@ -158,7 +212,8 @@ impl Links {
         pair.attributes.push(LinkAttribute::IfName(plan.name.clone()));
         pair.attributes.push(LinkAttribute::Address(macs.outside.to_vec()));
         let veth = InfoData::Veth(InfoVeth::Peer(peer));
-        pair.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(veth)]));
+        pair.attributes
+            .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(veth)]));
         let made = self.0.change(RouteNetlinkMessage::NewLink(pair), NLM_F_CREATE | NLM_F_EXCL);
         made.map_err(|source| NetlinkError::new(format!("make the pair {} and {UP}", plan.name), source))
     }
@@ -188,9 +243,7 @@ impl Links {
         let found = self.0.exchange(RouteNetlinkMessage::GetLink(message), NLM_F_ACK);
         let found = found.map_err(|source| NetlinkError::new(format!("look at {name}"), source))?;
         let wanted = LinkAttribute::Address(mac.to_vec());
-        let has = |message: &RouteNetlinkMessage| {
-            matches!(message, RouteNetlinkMessage::NewLink(link) if link.attributes.contains(&wanted))
-        };
+        let has = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewLink(link) if link.attributes.contains(&wanted));
         if found.iter().any(has) { Ok(()) } else { self.change(name, wanted) }
     }
 }

@@ -17,11 +17,12 @@ mod switch;
 
 pub use firewall::{Blocked, FirewallError};
 pub use links::guest_mac;
+pub(crate) use links::wait_until_running;
 pub use recorded::{Recorded, RecordedSession, Traffic};
 pub use switch::{Switch, SwitchError, Target};
 
-use crate::guest::NetlinkError;
 use crate::namespace::{Namespace, NamespaceError};
+use crate::netlink::NetlinkError;
 use links::Macs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -167,10 +168,15 @@ impl Tenant {
         // The firewall comes first: nothing may pass without it.
         let rules = namespace.run(|| firewall::lay(plan)).map_err(|e| naming.namespace(e))?;
         rules.map_err(|e| naming.firewall(e))?;
-        let pair = uplink.run(|| links::lay_pair(plan, &macs, &namespace)).map_err(|e| naming.namespace(e))?;
+        let pair =
+            uplink.run(|| links::lay_pair(plan, &macs, &namespace)).map_err(|e| naming.namespace(e))?;
         pair.map_err(|e| naming.kernel(e))?;
         let inside = namespace.run(|| links::lay_inside(plan, &macs)).map_err(|e| naming.namespace(e))?;
         inside.map_err(|e| naming.kernel(e))?;
+        for (end, name) in [(&namespace, UP), (&uplink, plan.name.as_str())] {
+            let settled = end.run(|| links::settle(name)).map_err(|e| naming.namespace(e))?;
+            settled.map_err(|e| naming.kernel(e))?;
+        }
         let switch = namespace.run(|| Switch::open(plan)).map_err(|e| naming.namespace(e))?;
         let switch = switch.map_err(|e| naming.switch(e))?;
         if switch.current().map_err(|e| naming.switch(e))? == Target::Nowhere {

@@ -1,7 +1,7 @@
 //! Reads back what the firewall noted.
 
-use super::firewall::{FirewallError, nft};
 use super::TenantPlan;
+use super::firewall::{FirewallError, nft};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -67,7 +67,8 @@ fn elements(set: &'static str) -> Result<Vec<Value>, FirewallError> {
     let text = nft(&["-j", "list", "set", "inet", "cloudpal", set], "", "list a set")?;
     let mut answer: Value = serde_json::from_str(&text).map_err(|_| FirewallError::Answer(set))?;
     let objects = answer["nftables"].as_array_mut().ok_or(FirewallError::Answer(set))?;
-    let found = objects.iter_mut().find_map(|object| object.get_mut("set")).ok_or(FirewallError::Answer(set))?;
+    let found =
+        objects.iter_mut().find_map(|object| object.get_mut("set")).ok_or(FirewallError::Answer(set))?;
     match found.get_mut("elem").map(Value::take) {
         None => Ok(Vec::new()),
         Some(Value::Array(elements)) => Ok(elements),

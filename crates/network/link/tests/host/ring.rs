@@ -1,8 +1,8 @@
 //! The doorbell rung by real WireGuard clients, over the real path.
 
+use crate::stage::{PAL_SECRET, PAL_V4, PAL_V6, PORT, Stage, WORLD_V4, WORLD_V6, numbered, pal_key, run};
 use boringtun::noise::{Tunn, TunnResult};
 use cloudpal_link::{Doorbell, Namespace, Recorded};
-use crate::stage::{PAL_SECRET, PAL_V4, PAL_V6, PORT, Stage, WORLD_V4, WORLD_V6, numbered, pal_key, run};
 use std::net::{IpAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -137,9 +137,10 @@ impl Stock {
             program.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
         };
         let stock = Stock(world.run(start).unwrap().expect("wireguard-go is installed"));
-        let socket = format!("/var/run/wireguard/{interface}.sock");
+        let answers =
+            || Command::new("wg").args(["show", &interface]).output().is_ok_and(|o| o.status.success());
         let until = Instant::now() + Duration::from_secs(20);
-        while !std::path::Path::new(&socket).exists() && Instant::now() < until {
+        while !world.run(answers).unwrap() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20));
         }
         let key = run(world, "wg", "genkey");
@@ -155,7 +156,9 @@ impl Stock {
         std::fs::write(&file, conf).unwrap();
         run(world, "wg", &format!("setconf {interface} {}", file.display()));
         std::fs::remove_file(&file).unwrap();
-        for arguments in [format!("address add 100.64.1.2/24 dev {interface}"), format!("link set {interface} up")] {
+        for arguments in
+            [format!("address add 100.64.1.2/24 dev {interface}"), format!("link set {interface} up")]
+        {
             run(world, "ip", &arguments);
         }
         stock
@@ -164,7 +167,9 @@ impl Stock {
 
 impl Drop for Stock {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // A signal that lets it remove its socket.
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.0.wait();
     }
 }
@@ -173,7 +178,8 @@ fn base64(bytes: &[u8; 32]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         let letter = |at: usize| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]);
         (0..=chunk.len()).for_each(|at| text.push(letter(at)));
     }

@@ -1,4 +1,6 @@
-use super::netlink::{Netlink, NetlinkError};
+//! Interfaces, addresses, routes and neighbours, over netlink.
+
+use crate::netlink::{Netlink, NetlinkError};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
@@ -122,7 +124,11 @@ impl Routes {
         message.attributes.push(NeighbourAttribute::Destination(address.into()));
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
-        self.change(|| format!("set a neighbour on {name}"), RouteNetlinkMessage::NewNeighbour(message), flags)
+        self.change(
+            || format!("set a neighbour on {name}"),
+            RouteNetlinkMessage::NewNeighbour(message),
+            flags,
+        )
     }
 }
 
