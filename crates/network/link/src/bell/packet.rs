@@ -226,4 +226,19 @@ mod tests {
             assert_eq!(with(at, byte), None, "byte {at} = {byte:#x}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_not(
+            mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80),
+            first in proptest::option::of(proptest::sample::select(vec![0x45u8, 0x60])),
+        ) {
+            if let (Some(first), Some(byte)) = (first, bytes.first_mut()) {
+                *byte = first;
+            }
+            if let Some(packet) = Packet::parse(&bytes) {
+                proptest::prop_assert!(packet.payload().len() + 28 <= bytes.len());
+            }
+        }
+    }
 }
