@@ -66,6 +66,7 @@ pub fn stop_everything(state: &State) -> Result<()> {
     memory.services.clear();
     failed.extend(close_network(state, &mut memory).err());
     failed.extend(unmount(state).err());
+    remove_empty_cgroups();
     let _ = fs::remove_file(state.join("up.json"));
     state.remember(&memory)?;
     match failed.into_iter().next() {
@@ -120,4 +121,13 @@ fn unmount(state: &State) -> Result<()> {
         output(command("umount -l").arg(point))?;
     }
     Ok(())
+}
+
+/// The group above those of machines, in each hierarchy. One that is in use cannot be removed: it is
+/// another state folder's.
+fn remove_empty_cgroups() {
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(hierarchy.path().join("cloudpal"));
+    }
+    let _ = fs::remove_dir("/sys/fs/cgroup/cloudpal");
 }
