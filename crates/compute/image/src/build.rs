@@ -8,6 +8,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Folders that the guest mounts on or writes into.
@@ -164,7 +165,10 @@ fn write_folder(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), BuildErr
     for (name, content) in files {
         let path = folder.join(name);
         let mut file = fs::File::create(&path).map_err(at(&path))?;
-        file.write_all(content).and_then(|()| file.sync_all()).map_err(at(&path))?;
+        // The hypervisor opens kernel and initial file system as a user without rights.
+        let readable = fs::Permissions::from_mode(0o644);
+        let written = file.write_all(content).and_then(|()| file.set_permissions(readable));
+        written.and_then(|()| file.sync_all()).map_err(at(&path))?;
     }
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
 }
@@ -173,4 +177,39 @@ fn put_in_place(fresh: &Path, out: &Path) -> Result<(), BuildError> {
     let flags = if out.exists() { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
     renameat2(AT_FDCWD, fresh, AT_FDCWD, out, flags)
         .map_err(|error| BuildError::Write { path: out.to_owned(), source: error.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_comes_before_what_lies_in_it() {
+        let files = Files::from([("a/b".to_owned(), vec![1]), ("init".to_owned(), vec![2])]);
+        let entries = entries(&files);
+        let place = |path: &str| entries.iter().position(|entry| entry.path == path).unwrap();
+        assert!(place("a") < place("a/b") && place("dev") < place("dev/console"));
+        assert!(place("init") > 0);
+    }
+
+    #[test]
+    fn a_new_image_takes_the_place_of_the_old_one_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("image");
+        for kernel in [b"one", b"two"] {
+            let files = image::files("6.1".into(), kernel.to_vec(), b"initrd".to_vec(), Vec::new()).unwrap();
+            replace_folder(&out, &files).unwrap();
+            let image = Image::open(&out).unwrap();
+            assert_eq!(fs::read(&image.kernel).unwrap(), kernel);
+            assert_eq!(fs::metadata(&image.kernel).unwrap().permissions().mode() & 0o777, 0o644);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something is left beside it");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_static_is_refused() {
+        let request = BuildRequest::new("tree", "/bin/sh", "/bin/sh", "out");
+        let error = collect(&request, &[]).unwrap_err();
+        assert!(matches!(error, BuildError::NotStatic { .. }), "{error}");
+    }
 }

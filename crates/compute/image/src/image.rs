@@ -118,3 +118,38 @@ fn sha256(bytes: &[u8]) -> String {
 fn digest(kernel_sha256: &str, initrd_sha256: &str) -> String {
     sha256(format!("cloudpal image {FORMAT}\n{kernel_sha256}\n{initrd_sha256}\n").as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_change_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = || {
+            let parts =
+                files("6.1".into(), b"kernel".to_vec(), b"initrd".to_vec(), vec!["virtio".into()]).unwrap();
+            for (name, content) in parts {
+                fs::write(folder.path().join(name), content).unwrap();
+            }
+        };
+        write();
+        let image = Image::open(folder.path()).unwrap();
+        assert_eq!(
+            (image.kernel_version.as_str(), image.modules.as_slice()),
+            ("6.1", &["virtio".to_owned()][..])
+        );
+        for name in [KERNEL, INITRD] {
+            fs::write(folder.path().join(name), "other").unwrap();
+            assert!(matches!(Image::open(folder.path()), Err(OpenError::Changed { .. })), "{name}");
+            fs::remove_file(folder.path().join(name)).unwrap();
+            assert!(matches!(Image::open(folder.path()), Err(OpenError::Read { .. })), "{name}");
+            write();
+        }
+        let record = fs::read_to_string(folder.path().join(RECORD)).unwrap();
+        fs::write(folder.path().join(RECORD), record.replace(&image.digest, &"0".repeat(64))).unwrap();
+        assert!(matches!(Image::open(folder.path()), Err(OpenError::Changed { .. })));
+        fs::write(folder.path().join(RECORD), record.replace("\"format\": 1", "\"format\": 2")).unwrap();
+        assert!(matches!(Image::open(folder.path()), Err(OpenError::Record { .. })));
+    }
+}
