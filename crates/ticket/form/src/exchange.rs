@@ -89,10 +89,17 @@ pub fn issue(
     let outputs = blinded(blanks)?;
     match seller.mint(quote, outputs.clone()) {
         Ok(signatures) => finish(seller, keysets, blanks, &signatures),
-        Err(refusal @ SellerError::Refused { .. }) => match signed_before(seller, &outputs)? {
-            Some(signatures) => finish(seller, keysets, blanks, &signatures),
-            None => Err(ExchangeError::Refused(refusal)),
-        },
+        Err(refusal @ SellerError::Refused { .. }) => {
+            let Some(signatures) = signed_before(seller, &outputs)? else {
+                return Err(ExchangeError::Refused(refusal));
+            };
+            // Signed, but for this quote? If it has given nothing yet, they were signed for another, by a
+            // purse from the same seed words, and taking them would forfeit the quote.
+            match seller.quote_state(quote).map_err(ExchangeError::Unfinished)?.amount_issued {
+                0 => Err(ExchangeError::BlanksUsed),
+                _ => finish(seller, keysets, blanks, &signatures),
+            }
+        }
         Err(other) => Err(ExchangeError::Unfinished(other)),
     }
 }

@@ -162,6 +162,16 @@ impl Seller {
         self.post("/v1/voucher", "voucher", &body)
     }
 
+    /// The quote that a voucher has paid, for whoever lost it in between and still has the voucher.
+    pub fn paid_by(&self, voucher: &Voucher) -> Result<Quote, SellerError> {
+        self.post("/v1/voucher/quote", "voucher quote", &json!({ "voucher": voucher.reveal() }))
+    }
+
+    /// How a quote stands.
+    pub fn quote_state(&self, quote: &str) -> Result<Quote, SellerError> {
+        self.get(&format!("/v1/mint/quote/{VOUCHER_METHOD}/{}", self.plain(quote)?), "quote state")
+    }
+
     /// Fetches the signatures that a paid quote entitles to.
     pub fn mint(
         &self,
@@ -244,6 +254,12 @@ impl Seller {
         let refusal = refusal.ok_or_else(|| self.malformed(call))?;
         let code = if refusal.code == 0 { u64::from(status.as_u16()) } else { refusal.code };
         Err(SellerError::Refused { code, detail: refusal.detail.chars().take(200).collect() })
+    }
+
+    /// A quote id is text from the seller: nothing in it may leave its place in a path.
+    pub(crate) fn plain<'a>(&self, quote: &'a str) -> Result<&'a str, SellerError> {
+        let plain = quote.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        plain.then_some(quote).ok_or_else(|| self.malformed("quote"))
     }
 
     pub(crate) fn malformed(&self, call: &'static str) -> SellerError {

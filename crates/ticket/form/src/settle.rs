@@ -52,10 +52,6 @@ impl Seller {
 
     /// How far a settlement is.
     pub fn settlement_state(&self, quote: &str) -> Result<Settlement, SellerError> {
-        // A quote id is text from the seller: nothing in it may leave the path.
-        if !quote.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-            return Err(self.malformed("settlement state"));
-        }
-        self.get(&format!("/v1/melt/quote/{SETTLE_METHOD}/{quote}"), "settlement state")
+        self.get(&format!("/v1/melt/quote/{SETTLE_METHOD}/{}", self.plain(quote)?), "settlement state")
     }
 }

@@ -156,6 +156,15 @@ impl Ledger {
             .map_err(|source| self.store(source))
     }
 
+    /// The quote that `voucher` has paid, if any.
+    pub(crate) fn paid_by(&self, voucher: &Voucher) -> Result<Option<String>, LedgerError> {
+        self.lock()
+            .query_row("SELECT quote FROM voucher WHERE hash = ?1", [voucher.hash()], |row| row.get(0))
+            .optional()
+            .map_err(|source| self.store(source))?
+            .ok_or(LedgerError::Unknown)
+    }
+
     /// Remembers what a settlement quote is for: the mint does not tell it again when it is paid.
     pub(crate) fn expect_settlement(
         &self,

@@ -24,7 +24,7 @@ use crate::state::State;
 const AMOUNT_BITS: u32 = 24;
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A seller that serves. Dropping it stops serving at once; [`Service::stop`] lets requests finish.
+/// A seller that serves. Dropping it stops taking requests; [`Service::stop`] also waits for those under way.
 pub struct Service {
     url: String,
     mint: Arc<Mint>,

@@ -8,6 +8,7 @@ use crate::core::{Core, WorkError};
 use crate::work::{Purchase, Work, forget};
 
 // The seller's answers that mean: this voucher will never pay. Others may pass.
+const USED: u64 = 21_004;
 const HOPELESS: std::ops::RangeInclusive<u64> = 21_001..=21_006;
 
 /// How far a purchase got, for showing progress.
@@ -104,6 +105,9 @@ impl Core {
 
         match self.direct.pay(&quote, &voucher) {
             Ok(_) => progress(BuyStep::Paid),
+            Err(SellerError::Refused { code: USED, .. }) if self.adopt(id, &mut purchase, &voucher)? => {
+                return self.purchase(id, purchase, progress);
+            }
             Err(error @ SellerError::Refused { code, .. }) if HOPELESS.contains(&code) => {
                 self.forget(id)?;
                 return Err(BuyError::Refused(error));
@@ -123,11 +127,18 @@ impl Core {
         };
         let proofs = match issue(&self.direct, &keysets, &quote, &blanks) {
             Ok(proofs) => proofs,
+            Err(ExchangeError::Refused(error)) if self.direct.quote_state(&quote)?.amount_issued > 0 => {
+                // Another purse with the same voucher fetched the tickets.
+                self.forget(id)?;
+                return Err(BuyError::Refused(error));
+            }
             Err(error) => {
-                if matches!(error, ExchangeError::Refused(_)) {
-                    // Nothing was signed on these blanks, perhaps for their keyset was rotated out.
+                if matches!(error, ExchangeError::Refused(_) | ExchangeError::BlanksUsed) {
+                    // Nothing was signed on these blanks for this quote: their keyset was rotated out, or
+                    // another purse from the same seed words was ahead. The next try takes others.
                     purchase.blanks = None;
                     self.update(id, &Work::Buy(purchase))?;
+                    self.restore()?;
                 }
                 return Err(error.into());
             }
@@ -145,6 +156,18 @@ impl Core {
         self.book.scrub()?;
         progress(BuyStep::Issued);
         Ok(voucher.amount())
+    }
+
+    /// Whether the voucher paid a quote that gave nothing yet. Then an earlier purse lost its records
+    /// between paying and fetching, and this purchase goes on with that quote.
+    fn adopt(&self, id: i64, purchase: &mut Purchase, voucher: &Voucher) -> Result<bool, BuyError> {
+        let paid = self.direct.paid_by(voucher)?;
+        if paid.amount_issued > 0 || purchase.quote.as_ref() == Some(&paid.id) {
+            return Ok(false);
+        }
+        purchase.quote = Some(paid.id);
+        self.update(id, &Work::Buy(purchase.clone()))?;
+        Ok(true)
     }
 
     /// Swaps everything FRESH by the clean way.

@@ -1,7 +1,7 @@
 //! Locking tickets to one data centre, and the journal of what was locked.
 
 use cashu::PublicKey;
-use cloudpal_form::{Blank, Keyset, Lock, LockFormError, MAX_TICKETS, Ticket};
+use cloudpal_form::{Blank, ExchangeError, Keyset, Lock, LockFormError, MAX_TICKETS, Ticket};
 
 use crate::book::BookError;
 use crate::core::{Core, WorkError};
@@ -10,6 +10,7 @@ use crate::work::{Exchange, Role};
 const ONES: u64 = 64;
 const PROBE: u32 = 100;
 const CROWDED: usize = 256;
+const TRIES: u32 = 4;
 
 /// What to lock, to whom, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +93,22 @@ impl Core {
         let _turn = self.turn()?;
         self.finish_exchanges()?;
         self.restore_if_new()?;
-        self.make_clean()?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.lock_once(request, &lock, asked) {
+                // Another purse from the same seed words was here: see what is left, and go on with that.
+                Err(LockError::Work(WorkError::Exchange(ExchangeError::Spent(_)))) if tries < TRIES => {}
+                Err(LockError::Work(WorkError::Exchange(ExchangeError::BlanksUsed))) if tries < TRIES => {
+                    self.restore()?;
+                }
+                other => return other,
+            }
+        }
+    }
 
+    fn lock_once(&self, request: &LockRequest, lock: &Lock, asked: u64) -> Result<Vec<Ticket>, LockError> {
+        self.make_clean()?;
         let mut free = self.proofs("CLEAN")?;
         if free.len() > CROWDED {
             // A seller takes a thousand at most; the smallest ones are swapped into a few large ones.
@@ -117,10 +132,10 @@ impl Core {
             active.key(active.id(), *amount).ok_or(WorkError::Amount(*amount))?;
         }
         let count = request.amounts.len() as u32;
-        let first = self.lock_indices(&active, &lock, count)?;
+        let first = self.lock_indices(&active, lock, count)?;
         let mut blanks = Vec::new();
         for (index, amount) in (first..).zip(&request.amounts) {
-            let blank = Blank::locked(&self.seed, active.id(), &lock, index, *amount);
+            let blank = Blank::locked(&self.seed, active.id(), lock, index, *amount);
             blanks.push((blank.map_err(WorkError::Blank)?, Role::Ticket));
         }
         let change = self.plain_blanks(&active, total - asked)?;

@@ -56,7 +56,22 @@ impl Core {
         let finished = self.finish_works()?;
         let restored = self.restore()?;
         self.make_clean()?;
+        self.renew()?;
         Ok(Recovered { finished, restored })
+    }
+
+    /// Swaps what an outgoing keyset signed into the one in use, before it expires.
+    fn renew(&self) -> Result<(), WorkError> {
+        let mut old = self.proofs("CLEAN")?;
+        if old.is_empty() {
+            return Ok(());
+        }
+        let (_, active) = self.keysets()?;
+        old.retain(|proof| proof.keyset_id != active.id());
+        for inputs in old.chunks(cloudpal_form::MAX_TICKETS) {
+            self.swap_to_keep(inputs.to_vec())?;
+        }
+        Ok(())
     }
 
     /// Finishes or undoes noted work without looking for anything else.
@@ -108,7 +123,7 @@ impl Core {
         Ok(())
     }
 
-    fn restore(&self) -> Result<u64, WorkError> {
+    pub(crate) fn restore(&self) -> Result<u64, WorkError> {
         let mut restored = 0;
         for keyset in self.direct.keysets()? {
             restored += self.restore_keyset(&keyset)?;

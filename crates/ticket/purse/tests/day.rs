@@ -154,6 +154,106 @@ fn seed_words_alone_bring_everything_back() {
 }
 
 #[test]
+fn a_purse_burnt_between_paying_and_fetching_is_made_good_by_the_voucher() {
+    let world = World::new();
+    let code = world.voucher(70);
+    let purse = Purse::open(&world.path("burnt"), world.url(), &[1; 64]).unwrap();
+    world.wait(purse.recover()).unwrap();
+    // The quote is heard, the answer to paying is not.
+    world.proxy.cut_after(1, support::Lost::Reply);
+    assert!(world.wait(purse.buy(&code, |_| {})).is_err());
+    world.proxy.heal();
+    assert_eq!(world.outstanding(), 0);
+    let other = Purse::open(&world.path("new"), world.url(), &[2; 64]).unwrap();
+    assert_eq!(world.wait(other.buy(&code, |_| {})).unwrap().fresh, 70);
+    assert_eq!(world.outstanding(), 70);
+    let late = world.wait(purse.buy(&code, |_| {}));
+    assert!(matches!(late, Err(BuyError::Refused(_))), "it pays once: {late:?}");
+    assert_eq!(world.wait(purse.check_pending()).unwrap(), 0, "and the purse does not try for ever");
+    assert_eq!(world.wait(purse.balance()).unwrap(), 0);
+}
+
+#[test]
+fn two_folders_of_the_same_seed_words_lose_nothing() {
+    let world = World::new();
+    let till = world.till();
+    let (laptop, desktop) = (world.purse_in("laptop"), world.purse_in("desktop"));
+    let month = now_unix() + MONTH;
+    for purse in [&laptop, &desktop] {
+        world.wait(purse.recover()).unwrap();
+    }
+    let mut locked = 0;
+    for (round, purse) in [&laptop, &desktop, &laptop, &laptop, &desktop, &laptop].into_iter().enumerate() {
+        let code = world.voucher(40);
+        while world.wait(purse.buy(&code, |_| {})).is_err() {}
+        let until = month + round as u64 % 2;
+        let tickets = world.wait(purse.lock(request(&till, step_amounts(10), until))).unwrap();
+        locked += till.accept("pal", &tickets, &Terms::at(now_unix())).unwrap().fresh;
+    }
+    assert_eq!(locked, 60);
+    let seller = Seller::new(world.url(), &Route::Direct).unwrap();
+    assert_eq!(till.redeem(&seller).unwrap().amount, 60);
+    assert_eq!(world.outstanding(), 240);
+    let fresh = world.purse_in("third");
+    world.wait(fresh.recover()).unwrap();
+    assert_eq!(world.wait(fresh.balance()).unwrap(), 180);
+}
+
+#[test]
+fn two_programs_on_one_folder_take_turns() {
+    let world = World::new();
+    let till = world.till();
+    let (one, two) = (world.purse(), world.purse());
+    let codes: Vec<String> = (0..6).map(|_| world.voucher(20)).collect();
+    world.wait(async {
+        let buys: Vec<_> = codes
+            .into_iter()
+            .zip([&one, &two].into_iter().cycle().cloned())
+            .map(|(code, purse)| tokio::spawn(async move { purse.buy(&code, |_| {}).await.unwrap().fresh }))
+            .collect();
+        for buy in buys {
+            assert_eq!(buy.await.unwrap(), 20);
+        }
+    });
+    let month = now_unix() + MONTH;
+    let (a, b) = world.wait(async {
+        tokio::join!(
+            one.lock(request(&till, step_amounts(50), month)),
+            two.lock(request(&till, step_amounts(50), month))
+        )
+    });
+    let both = [a.unwrap(), b.unwrap()].concat();
+    assert_eq!(till.accept("pal", &both, &Terms::at(now_unix())).unwrap().fresh, 100);
+    assert_eq!(world.wait(one.balance()).unwrap(), 20);
+    assert_eq!(world.outstanding(), 120);
+}
+
+#[test]
+fn a_rotation_leaves_balance_and_locked_tickets_good() {
+    let mut world = World::new();
+    let (purse, till) = (world.purse(), world.till());
+    world.wait(purse.buy(&world.voucher(64), |_| {})).unwrap();
+    let tickets = world.wait(purse.lock(request(&till, step_amounts(24), now_unix() + MONTH))).unwrap();
+    let service = world.service.take().unwrap();
+    world.wait(service.stop());
+    world.wait(cloudpal_mint::rotate(&world.state, None)).unwrap();
+    let again = cloudpal_mint::Service::start(&world.state, world.proxy.target);
+    world.service = Some(world.wait(again).unwrap());
+
+    assert_eq!(till.accept("pal", &tickets, &Terms::at(now_unix())).unwrap().fresh, 24);
+    world.wait(purse.recover()).unwrap();
+    assert_eq!(world.wait(purse.balance()).unwrap(), 40);
+    let newer = world.wait(purse.lock(request(&till, step_amounts(8), now_unix() + MONTH))).unwrap();
+    let unknown = till.accept("pal", &newer, &Terms::at(now_unix())).unwrap_err();
+    assert!(unknown.to_string().contains("does not trust"), "{unknown}");
+    let till = world.till();
+    assert_eq!(till.accept("pal", &newer, &Terms::at(now_unix())).unwrap().fresh, 8);
+    let seller = Seller::new(world.url(), &Route::Direct).unwrap();
+    assert_eq!(till.redeem(&seller).unwrap().amount, 32);
+    assert_eq!(world.outstanding(), 64);
+}
+
+#[test]
 fn mistakes_are_named_and_cost_nothing() {
     let world = World::new();
     let (purse, till) = (world.purse(), world.till());
