@@ -112,10 +112,9 @@ fn collect(request: &BuildRequest, modules: &[Module]) -> Result<Files, BuildErr
     for (path, guest) in [(&request.init, "init"), (&request.pald, "cloudpald")] {
         let bytes = read(path)?;
         let is_static = modinfo::needs(&bytes).is_some_and(|needs| needs.loader.is_none());
-        if !is_static {
-            return Err(BuildError::NotStatic { path: path.clone() });
-        }
-        files.insert(guest.to_owned(), bytes);
+        let kept = modinfo::without_sections(&bytes).filter(|_| is_static);
+        let kept = kept.ok_or_else(|| BuildError::NotStatic { path: path.clone() })?;
+        files.insert(guest.to_owned(), kept);
     }
     library::add_program(&mut files, &request.mke2fs, "sbin/mke2fs", "e2fsprogs")?;
     library::add_program(&mut files, &request.nft, "sbin/nft", "nftables")?;

@@ -46,6 +46,25 @@ pub fn needs(program: &[u8]) -> Option<Needs> {
     Some(needs)
 }
 
+/// The program without what no loader reads: everything past its last segment (section table, symbols,
+/// debugging information), which would cost every pal memory awake and asleep.
+pub fn without_sections(program: &[u8]) -> Option<Vec<u8>> {
+    // Offsets in the header of a 64-bit ELF file: section table's place, its entries' size and number,
+    // and the index of its names.
+    const PLACE: std::ops::Range<usize> = 40..48;
+    const COUNTS: std::ops::Range<usize> = 58..64;
+    let file = ElfBytes::<LittleEndian>::minimal_parse(program).ok()?;
+    if file.ehdr.class != elf::file::Class::ELF64 {
+        return None;
+    }
+    let ends = file.segments()?.iter().map(|segment| segment.p_offset.checked_add(segment.p_filesz));
+    let end = ends.collect::<Option<Vec<u64>>>()?.into_iter().max()?;
+    let mut kept = program.get(..usize::try_from(end).ok()?)?.to_vec();
+    kept.get_mut(PLACE)?.fill(0);
+    kept.get_mut(COUNTS)?.fill(0);
+    Some(kept)
+}
+
 /// The module without its signature: the image's digest vouches for it, and checking RSA on an
 /// emulated processor would cost every cold boot some milliseconds a module.
 pub fn without_signature(module: &[u8]) -> &[u8] {
@@ -79,6 +98,22 @@ mod tests {
             assert_eq!(depends(bytes), None);
             assert_eq!(needs(bytes), None);
         }
+    }
+
+    #[test]
+    fn a_program_runs_without_its_sections() {
+        use std::os::unix::fs::PermissionsExt;
+        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let kept = without_sections(&whole).unwrap();
+        assert!(kept.len() < whole.len(), "{} of {}", kept.len(), whole.len());
+        assert_eq!(without_sections(&kept).as_ref(), Some(&kept));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        std::fs::write(&path, kept).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let output = std::process::Command::new(&path).arg("--list").output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("a_program_runs_without_its_sections"));
+        assert_eq!(without_sections(b"\x7fELF"), None);
     }
 
     #[test]
