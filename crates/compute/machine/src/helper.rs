@@ -165,6 +165,10 @@ impl Busy {
 /// What the program does when started with the hidden argument: reads one job from standard input,
 /// does it and writes the answer to standard output.
 pub fn helper_main() -> ExitCode {
+    // It shares the user with the machine, whose processes must not look into it.
+    if nix::sys::prctl::set_dumpable(false).is_err() {
+        return ExitCode::FAILURE;
+    }
     let mut message = Zeroizing::new(Vec::new());
     if io::stdin().take(MAX_MESSAGE).read_to_end(&mut message).is_err() {
         return ExitCode::FAILURE;
