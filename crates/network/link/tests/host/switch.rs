@@ -37,11 +37,12 @@ fn sleeps_and_wakes_under_load(world: IpAddr) {
     let end = std::sync::Arc::new(AtomicBool::new(false));
     let sender = sender(stage.socket(world), end.clone());
     machine.wait_for(100);
-    let (mut before, mut after, mut switched) = (0, 0, Vec::new());
+    let (mut before, mut after, mut switched, mut barriers) = (0, 0, Vec::new(), Vec::new());
     for round in 0..20 {
         switch.to_bell().unwrap();
         let barrier = bell.barrier(LONG).unwrap();
-        assert!(matches!(barrier, Barrier::Taken { .. }), "round {round}: {barrier:?}");
+        let Barrier::Taken { after: taken } = barrier else { panic!("round {round}: {barrier:?}") };
+        barriers.push(taken.as_micros());
         machine.pause();
         assert!(!machine.has_waiting(), "round {round}: packets would be lost in the pause");
         bell.listen(&Recorded::default());
@@ -60,6 +61,7 @@ fn sleeps_and_wakes_under_load(world: IpAddr) {
     end.store(true, Ordering::SeqCst);
     let sent = sender.join().unwrap();
     let got = numbers(&machine.wait_for(sent as usize));
+    println!("{world}: barriers in us: {barriers:?}");
     println!("{world}: sent {sent}, through the doorbell {before} + {after}, switched in us: {switched:?}");
     assert!(before > 100, "the doorbell held too little for this to mean something: {before}");
     assert_eq!(got.len(), sent as usize, "lost or doubled");
