@@ -82,14 +82,20 @@ impl Running {
     }
 }
 
+/// A process that ended.
+pub struct Ended {
+    /// Which.
+    pub pid: Pid,
+    /// Whether it ended by itself and well.
+    pub well: bool,
+}
+
 /// The children that ended since the last call, orphans of orphans included.
-pub fn reap() -> Vec<Pid> {
+pub fn reap() -> Vec<Ended> {
     let mut ended = Vec::new();
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        match status.pid() {
-            Some(pid) => ended.push(pid),
-            None => break,
-        }
+        let Some(pid) = status.pid() else { break };
+        ended.push(Ended { pid, well: matches!(status, WaitStatus::Exited(_, 0)) });
     }
     ended
 }

@@ -20,6 +20,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Where the open disk is mounted.
@@ -76,6 +78,17 @@ pub fn open_command() -> ExitCode {
     }
 }
 
+/// `/init close-data`.
+pub fn close_command() -> ExitCode {
+    match close_patiently() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("the data disk is in use and could not be closed ({error}); try again, or let the pal sleep");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn read_key() -> Result<Secret<64>, OpenError> {
     let mut bytes = Zeroizing::new([0; 64]);
     // Not through std's buffered standard input, which would keep a copy.
@@ -109,13 +122,24 @@ fn mount_data() -> io::Result<()> {
 }
 
 /// Unmounts and forgets the key. Nothing to do is fine.
-pub fn close() -> io::Result<()> {
+fn close() -> io::Result<()> {
     match umount2(PLACE, MntFlags::empty()) {
         // Not mounted, or never made.
         Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
         Err(error) => return Err(error.into()),
     }
     mapper::remove(NAME)
+}
+
+/// The same, waiting a moment for who still looks at the mount.
+pub fn close_patiently() -> io::Result<()> {
+    for _ in 0..20 {
+        if close().is_ok() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(10));
+    }
+    close()
 }
 
 /// Whether the disk was never written to; then the programs that format it are still needed.

@@ -5,7 +5,7 @@
 //!                                    ^------------Woke or Resume-----------------'
 //! ```
 
-use crate::child::{Half, Running, reap};
+use crate::child::{Ended, Half, Running, reap};
 use crate::clock;
 use crate::disk;
 use crate::entropy;
@@ -187,7 +187,7 @@ impl Init {
     fn hear_host(&mut self) {
         self.host_away = self.host.hear() == Heard::Nobody;
         while let Some(message) = self.host.next() {
-            self.from_host(message);
+            self.take_from_host(message);
         }
     }
 
@@ -199,7 +199,7 @@ impl Init {
             match message {
                 FromNetwork::Host(message) => self.network_to_host(message),
                 FromNetwork::Quiesced => self.finish_quiesce(),
-                FromNetwork::Data(message) => self.to_data(&message),
+                FromNetwork::Data(message) => self.tell_data(&message),
             }
         }
     }
@@ -216,18 +216,18 @@ impl Init {
                     }
                     self.host.send(&message);
                 }
-                FromData::Ask(ask) => self.to_network(&ToNetwork::Ask(ask)),
+                FromData::Ask(ask) => self.tell_network(&ToNetwork::Ask(ask)),
             }
         }
     }
 
-    fn to_network(&mut self, message: &ToNetwork) {
+    fn tell_network(&mut self, message: &ToNetwork) {
         if let Some(half) = &mut self.network {
             half.wire.send(message);
         }
     }
 
-    fn to_data(&mut self, message: &ToData) {
+    fn tell_data(&mut self, message: &ToData) {
         if let Some(half) = &mut self.data {
             half.wire.send(message);
         }
@@ -245,7 +245,7 @@ impl Init {
         self.host.send(&ToHost::Hello { versions: vec![VERSION], phase, attestation: None });
     }
 
-    fn from_host(&mut self, message: ToGuest) {
+    fn take_from_host(&mut self, message: ToGuest) {
         match message {
             ToGuest::Hello { .. } => self.hello(),
             ToGuest::Boot(record) => self.boot(record),
@@ -253,12 +253,12 @@ impl Init {
             ToGuest::Resume => self.resume(None),
             ToGuest::Quiesce => self.begin_quiesce(),
             ToGuest::Relay { session, message } if self.data.is_some() => {
-                self.to_data(&ToData::Relay { session, message });
+                self.tell_data(&ToData::Relay { session, message });
             }
             ToGuest::Relay { session, .. } => self.host.send(&ToHost::Relay { session, message: Vec::new() }),
-            ToGuest::Due { amount } => self.to_network(&ToNetwork::Due(amount)),
-            ToGuest::Receipt(receipt) => self.to_network(&ToNetwork::Receipt(receipt)),
-            ToGuest::Account(account) => self.to_network(&ToNetwork::Account(account)),
+            ToGuest::Due { amount } => self.tell_network(&ToNetwork::Due(amount)),
+            ToGuest::Receipt(receipt) => self.tell_network(&ToNetwork::Receipt(receipt)),
+            ToGuest::Account(account) => self.tell_network(&ToNetwork::Account(account)),
             ToGuest::PowerOff => self.power_off = true,
         }
     }
@@ -308,7 +308,7 @@ impl Init {
             return self.host.send(&ToHost::Awake { generation });
         }
         self.stage = Stage::Running;
-        self.to_network(&ToNetwork::Awake { generation, reason });
+        self.tell_network(&ToNetwork::Awake { generation, reason });
     }
 
     fn network_to_host(&mut self, message: ToHost) {
@@ -330,7 +330,7 @@ impl Init {
             _ => return,
         }
         self.stage = Stage::Quiescing;
-        self.to_network(&ToNetwork::Quiesce);
+        self.tell_network(&ToNetwork::Quiesce);
         if let Err(error) = self.stop_data() {
             // Data in memory must not be written to disk: stay awake and let the host ask again.
             self.complain(&error);
@@ -392,19 +392,30 @@ impl Init {
 
     /// Notices halves that ended, and reaps every other process.
     fn bury(&mut self) {
-        for pid in reap() {
+        for Ended { pid, well } in reap() {
             if self.network.as_ref().is_some_and(|half| half.is(pid)) {
                 self.network = None;
                 self.ended(Half::Network);
             } else if self.data.as_ref().is_some_and(|half| half.is(pid)) {
-                self.data = None;
-                if let Err(error) = quiesce::close_disk() {
-                    self.complain(&error);
-                }
-                self.set_data_state(DataState::Locked);
-                self.host.send(&ToHost::Data(DataState::Locked));
-                self.ended(Half::Data);
+                self.data_ended(well);
             }
+        }
+    }
+
+    /// It ends by itself after a lock, to be started again with empty memory.
+    fn data_ended(&mut self, well: bool) {
+        self.hear_data();
+        self.data = None;
+        if let Err(error) = quiesce::close_disk() {
+            self.complain(&error);
+        }
+        if self.data_state == DataState::Unlocked {
+            self.host.send(&ToHost::Data(DataState::Locked));
+        }
+        self.set_data_state(DataState::Locked);
+        match well {
+            true => self.start_data(),
+            false => self.ended(Half::Data),
         }
     }
 

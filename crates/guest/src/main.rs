@@ -8,7 +8,7 @@
 //! - `/cloudpald data` is killed before every sleep, so that the kernel frees and zeroes all it held.
 //!
 //! `/init open-data` (key on standard input) opens the encrypted data disk and ends at once, for the same
-//! reason. Before a sleep [`quiesce`] makes sure that nothing readable is left in memory.
+//! reason; `/init close-data` closes it. Before a sleep [`quiesce`] makes sure that nothing readable is left in memory.
 //!
 //! It never sees a data key or anything that owner and pal say to each other, never opens a network
 //! socket of its own and keeps no state on disk.
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     match task.as_deref() {
         None if std::process::id() == 1 => power::off_after(init::run()),
         Some("open-data") => disk::open_command(),
+        Some("close-data") => disk::close_command(),
         _ => {
             eprintln!("cloudpal-init is started by the kernel of a micro-VM; there is nothing for it to do here");
             ExitCode::from(2)

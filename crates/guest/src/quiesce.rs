@@ -14,8 +14,6 @@ use cloudpal_protocol::guest::GuestLink;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_net";
 
@@ -41,14 +39,7 @@ pub enum QuiesceError {
 
 /// Closes the data disk. `cloudpald data` has to be gone.
 pub fn close_disk() -> Result<(), QuiesceError> {
-    // Somebody else's look at the mount can be in the way for a moment.
-    for _ in 0..20 {
-        if disk::close().is_ok() {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(10));
-    }
-    disk::close().map_err(QuiesceError::Disk)
+    disk::close_patiently().map_err(QuiesceError::Disk)
 }
 
 /// Frees every buffer that holds something received or to be sent, then brings the uplink back so that

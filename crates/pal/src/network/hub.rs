@@ -1,0 +1,123 @@
+//! The hub of the overlay: WireGuard with the roster's devices, taken down before a sleep and brought
+//! back after it.
+
+use super::state::Keys;
+use cloudpal_core::AgreementKey;
+use cloudpal_link::guest::{FirewallError, NetlinkError, Peer, Routes, Traffic, WG, WireGuard, lay_rules};
+use cloudpal_plan::{Overlay, Roster};
+use cloudpal_protocol::inside::DeviceStatus;
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+
+/// How long peers are nudged after a wake, in seconds.
+const NUDGE_S: u64 = 5;
+/// Any interval makes the kernel greet a peer when the interface comes up; it is taken away before it
+/// would send again.
+const NUDGE_INTERVAL_S: u16 = 25;
+
+/// The overlay was not brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The interface.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The rules.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
+}
+
+/// The pal's end of WireGuard.
+pub struct Hub {
+    device: WireGuard,
+    routes: Routes,
+    overlay: Overlay,
+    /// Peers that are nudged, and until when.
+    nudged: Vec<AgreementKey>,
+    nudged_until_s: u64,
+}
+
+impl Hub {
+    /// Makes the interface, with rules before it may forward.
+    pub fn start(overlay: Overlay, keys: &Keys, port: u16, roster: &Roster) -> Result<Self, HubError> {
+        let mut device = WireGuard::create(&keys.wireguard, port)?;
+        device.set_peers(&peers(roster))?;
+        match lay_rules(port) {
+            // After a crash of this process: the rules still stand, and the program is long deleted.
+            Err(FirewallError::Run(error)) if error.kind() == io::ErrorKind::NotFound && rules_stand() => {}
+            other => other?,
+        }
+        let mut hub = Hub { device, routes: Routes::open()?, overlay, nudged: Vec::new(), nudged_until_s: 0 };
+        hub.up()?;
+        Ok(hub)
+    }
+
+    /// Takes the interface up, with its addresses and routes: going down lost the IPv6 ones.
+    fn up(&mut self) -> Result<(), NetlinkError> {
+        self.routes.up(WG)?;
+        let hub = self.overlay.hub();
+        let (v4, v4_bits) = self.overlay.network_v4();
+        let (v6, v6_bits) = self.overlay.network_v6();
+        self.routes.add_address(WG, hub.v4.into(), 32)?;
+        self.routes.add_address(WG, hub.v6.into(), 128)?;
+        self.routes.add_network(WG, v4.into(), v4_bits)?;
+        self.routes.add_network(WG, v6.into(), v6_bits)
+    }
+
+    /// Takes the roster's devices as the only ones, at once.
+    pub fn set_roster(&mut self, roster: &Roster) -> Result<(), NetlinkError> {
+        self.device.set_peers(&peers(roster))
+    }
+
+    /// Forgets every session; endpoints stay.
+    pub fn quiesce(&mut self) -> Result<(), NetlinkError> {
+        self.routes.down(WG)?;
+        let known = self.device.peers()?.into_iter().filter(|peer| peer.endpoint.is_some());
+        self.nudged = known.map(|peer| peer.key).collect();
+        // On an interface that is down this sends nothing yet.
+        self.device.set_keepalive(&self.nudged, NUDGE_INTERVAL_S)
+    }
+
+    /// Brings the interface back: the kernel greets every nudged peer by itself.
+    pub fn awake(&mut self, now_s: u64) -> Result<(), NetlinkError> {
+        self.nudged_until_s = now_s + NUDGE_S;
+        self.up()
+    }
+
+    /// Ends the nudging in time, for the sake of batteries.
+    pub fn tick(&mut self, now_s: u64) -> Result<(), NetlinkError> {
+        if self.nudged.is_empty() || now_s < self.nudged_until_s {
+            return Ok(());
+        }
+        self.device.set_keepalive(&std::mem::take(&mut self.nudged), 0)
+    }
+
+    /// What was received.
+    pub fn received(&self) -> io::Result<Traffic> {
+        self.device.received()
+    }
+
+    /// The roster's devices as they stand.
+    pub fn devices(&mut self, roster: &Roster) -> Result<Vec<DeviceStatus>, NetlinkError> {
+        let seen: HashMap<_, _> =
+            self.device.peers()?.into_iter().map(|peer| (peer.key, peer.handshake_unix_s)).collect();
+        let devices = roster.devices.iter().map(|device| DeviceStatus {
+            name: device.name.clone(),
+            v4: device.v4,
+            v6: device.v6,
+            seen_unix_s: seen.get(&device.wireguard).copied().flatten(),
+        });
+        Ok(devices.collect())
+    }
+}
+
+/// Forwarding is switched on only once the rules are laid.
+fn rules_stand() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1")
+}
+
+fn peers(roster: &Roster) -> Vec<Peer> {
+    let devices = roster.devices.iter();
+    let addresses = |v4, v6| vec![IpAddr::V4(v4), IpAddr::V6(v6)];
+    devices.map(|device| Peer { key: device.wireguard, addresses: addresses(device.v4, device.v6) }).collect()
+}
