@@ -38,8 +38,8 @@ pub struct Seller {
     agent: ureq::Agent,
 }
 
-/// A quote for buying.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A quote for buying. Its id is redacted in Debug.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
     /// The seller's name for it; whoever knows it may fetch the tickets, so it is kept like one.
     #[serde(rename = "quote")]
@@ -111,10 +111,19 @@ impl Seller {
         }
         let proxy = match route {
             Route::Direct => None,
-            Route::Socks(proxy) if proxy.starts_with("socks5://") => {
-                Some(ureq::Proxy::new(proxy).map_err(|_| address("the proxy's address is malformed"))?)
+            Route::Socks(proxy) => {
+                let given = proxy.strip_prefix("socks5://").and_then(|rest| rest.rsplit_once(':'));
+                let (host, port) = given
+                    .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+                    .ok_or_else(|| address("the proxy must be given as socks5://HOST:PORT"))?;
+                // The proxy resolves the seller's name: a look-up from here would tell what Tor hides.
+                let proxy = ureq::Proxy::builder(ureq::ProxyProtocol::Socks5)
+                    .host(host)
+                    .port(port)
+                    .resolve_target(false)
+                    .build();
+                Some(proxy.map_err(|_| address("the proxy's address is malformed"))?)
             }
-            Route::Socks(_) => return Err(address("the proxy must begin with socks5://")),
         };
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -264,6 +273,12 @@ impl Seller {
 
     pub(crate) fn malformed(&self, call: &'static str) -> SellerError {
         SellerError::Malformed { url: self.url.clone(), call }
+    }
+}
+
+impl std::fmt::Debug for Quote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Quote([redacted], {} paid, {} issued)", self.amount_paid, self.amount_issued)
     }
 }
 

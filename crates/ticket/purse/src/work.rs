@@ -4,7 +4,7 @@ use cashu::Proof;
 use cloudpal_form::{Blank, ExchangeError, Keyset, Ticket, exchange};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::book::{BookError, insert_proof, name_of};
 use crate::core::{Core, WorkError};
@@ -22,6 +22,12 @@ pub(crate) struct Purchase {
     pub(crate) voucher: String,
     pub(crate) quote: Option<String>,
     pub(crate) blanks: Option<Vec<Blank>>,
+}
+
+impl Drop for Purchase {
+    fn drop(&mut self) {
+        self.voucher.zeroize();
+    }
 }
 
 /// A swap of `inputs` for proofs on `blanks`.

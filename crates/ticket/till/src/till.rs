@@ -113,6 +113,16 @@ impl Till {
         })
     }
 
+    /// The Unix second by which something held must be redeemed at the latest: the earliest locktime.
+    /// Afterwards its owner could take it back. None if nothing is held.
+    pub fn redeem_by(&self) -> Result<Option<u64>, StoreError> {
+        self.store.read(|rows| {
+            rows.query_row("SELECT MIN(locktime_unix) FROM ticket WHERE state = 'HELD'", [], |row| {
+                row.get::<_, Option<i64>>(0).map(|earliest| earliest.map(|at| at as u64))
+            })
+        })
+    }
+
     pub(crate) fn point(&self) -> PublicKey {
         self.key.public_key()
     }

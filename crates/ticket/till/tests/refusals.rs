@@ -140,6 +140,7 @@ fn what_is_held_survives_reopening_and_racing_pals_give_one_winner() {
     drop(till);
     let till = world.till();
     assert_eq!((till.public_key(), till.held().unwrap()), (key, 8));
+    assert_eq!(till.redeem_by().unwrap(), Some(list[0].lock().unwrap().locktime_unix));
 }
 
 #[test]
