@@ -2,9 +2,8 @@
 
 use crate::search::Needles;
 use crate::stage::Stage;
-use crate::vault::{MACHINE_USER, Vault};
+use crate::vault::Vault;
 use anyhow::{Context as _, Result};
-use cloudpal_core::PalId;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -21,18 +20,18 @@ pub struct Footprint {
 }
 
 /// Looks at everything at once.
-pub fn footprint(pal: PalId) -> Result<Footprint> {
-    let name = format!("cp-{}", pal.short());
+pub fn footprint(stage: &Stage) -> Result<Footprint> {
+    let (name, user) = (format!("cp-{}", stage.up.pal.id.short()), stage.machine_user());
     let groups = cgroups_named(&name);
     let charged: u64 = groups.iter().map(|group| charge(group)).sum();
     Ok(Footprint {
-        processes: processes(&name)?,
-        charged_bytes: charged + in_memory_file_systems(&name),
+        processes: processes(&name, user)?,
+        charged_bytes: charged + in_memory_file_systems(&name, user),
         cgroups: groups.len() as u64,
     })
 }
 
-fn processes(name: &str) -> Result<u64> {
+fn processes(name: &str, user: u32) -> Result<u64> {
     let mut count = 0;
     for entry in fs::read_dir("/proc").context("cannot list processes")?.flatten() {
         if entry.file_name().to_string_lossy().parse::<u32>().is_err() {
@@ -40,7 +39,7 @@ fn processes(name: &str) -> Result<u64> {
         }
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         // Kernel threads and zombies have no command line.
-        let machine = !command.is_empty() && entry.metadata().is_ok_and(|about| about.uid() == MACHINE_USER);
+        let machine = !command.is_empty() && entry.metadata().is_ok_and(|about| about.uid() == user);
         let named = command.split(|byte| *byte == 0).any(|word| word == name.as_bytes());
         count += u64::from(machine || named);
     }
@@ -73,19 +72,19 @@ fn charge(group: &Path) -> u64 {
 }
 
 /// Files of the machine in file systems that live in memory.
-fn in_memory_file_systems(name: &str) -> u64 {
-    ["/dev/shm", "/run", "/tmp"].iter().map(|folder| size_below(Path::new(folder), name, 4)).sum()
+fn in_memory_file_systems(name: &str, user: u32) -> u64 {
+    ["/dev/shm", "/run", "/tmp"].iter().map(|folder| size_below(Path::new(folder), name, user, 4)).sum()
 }
 
-fn size_below(folder: &Path, name: &str, depth: usize) -> u64 {
+fn size_below(folder: &Path, name: &str, user: u32, depth: usize) -> u64 {
     let mut sum = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(about) = entry.metadata() else { continue };
-        let ours = about.uid() == MACHINE_USER || entry.file_name().to_string_lossy().contains(name);
+        let ours = about.uid() == user || entry.file_name().to_string_lossy().contains(name);
         if about.is_file() && ours {
             sum += about.blocks() * 512;
         } else if about.is_dir() && depth > 0 {
-            sum += size_below(&entry.path(), name, depth - 1);
+            sum += size_below(&entry.path(), name, user, depth - 1);
         }
     }
     sum

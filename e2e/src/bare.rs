@@ -3,7 +3,7 @@
 //! two milliseconds: a quiesced guest has no WireGuard.
 
 use crate::inside::{inside, output};
-use crate::vault::{MACHINE_USER, Vault};
+use crate::vault::Vault;
 use anyhow::{Context as _, Result, bail};
 use cloudpal_machine::measure::Bare;
 use cloudpal_machine::{Disk, MachineSpec, Running};
@@ -59,7 +59,7 @@ impl Bench {
         let ip = |line: &str| output(Command::new("ip").args(line.split_whitespace())).map(drop);
         let name = &self.namespace;
         ip(&format!("netns add {name}"))?;
-        ip(&format!("-n {name} tuntap add dev {TAP} mode tap user {MACHINE_USER} vnet_hdr"))?;
+        ip(&format!("-n {name} tuntap add dev {TAP} mode tap user {} vnet_hdr", self.spec.run_as.uid))?;
         ip(&format!("-n {name} link set {TAP} up"))
     }
 

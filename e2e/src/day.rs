@@ -15,7 +15,7 @@ const AGENT_LIMIT: u64 = 60_000_000;
 
 /// The day of issue 2 as it is: the real rule of 180 s, all figures.
 pub fn demo(seed: Option<u64>) -> Result<Report> {
-    let setting = Setting { voucher: 600, credit: 240, idle_s: 180, meter_speed: 1 };
+    let setting = Setting { voucher: 600, credit: 240, idle_s: 180, meter_scale: 1 };
     let mut day = Day::begin("demo", seed.unwrap_or_else(fresh_seed), setting)?;
     let played = play_demo(&mut day);
     if played.is_err() {
@@ -61,9 +61,9 @@ type Play = (&'static str, Setting, fn(&mut Day) -> Result<()>);
 /// faster, so that credit runs out while somebody watches.
 pub fn test(seed: Option<u64>) -> Result<bool> {
     let seed = seed.unwrap_or_else(fresh_seed);
-    let day = Setting { voucher: 600, credit: 240, idle_s: 180, meter_speed: 1 };
+    let day = Setting { voucher: 600, credit: 240, idle_s: 180, meter_scale: 1 };
     let quicker = Setting { idle_s: 20, ..day.clone() };
-    let poor = Setting { voucher: 60, credit: 10, meter_speed: 20, ..day.clone() };
+    let poor = Setting { voucher: 60, credit: 10, meter_scale: 20, ..day.clone() };
     let plays: [Play; 3] = [
         ("a day by the real rule", day, play_test),
         ("the same day again, sleeping after 20 s", quicker, play_test),

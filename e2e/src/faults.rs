@@ -186,7 +186,7 @@ pub fn credit_runs_out(day: &mut Day) -> Result<()> {
         std::thread::sleep(Duration::from_millis(300));
     };
     day.report.check("warned before credit ran out", warned, warned);
-    let left = footprint(day.stage.up.pal.id)?;
+    let left = footprint(&day.stage)?;
     day.report.check("sleeps without credit", left.processes == 0, format!("{left:?}"));
     day.report.check("says how long it is kept", unpaid.kept_until_unix_ms.is_some(), format!("{unpaid:?}"));
     let woke = day.wake_by_packet().is_ok();

@@ -86,7 +86,7 @@ pub struct Setting {
     /// Seconds without use until sleep.
     pub idle_s: u32,
     /// Metered seconds per real second.
-    pub meter_speed: u32,
+    pub meter_scale: u32,
 }
 
 /// A stage that is up. Taken down and deleted when dropped.
@@ -190,6 +190,12 @@ impl Stage {
         let (code, out, err) = run(&self.up.run.mint, arguments, "")?;
         ensure!(code == 0, "`cloudpal-mint {}` ended with {code}: {}", arguments.join(" "), err.trim());
         Ok(out)
+    }
+
+    /// Whom the pal's machine runs as: each has a user of its own, numbered by its address.
+    pub fn machine_user(&self) -> u32 {
+        let [_, _, high, low] = self.up.pal.public_address.octets();
+        1_000_000 + u32::from(u16::from_be_bytes([high, low]))
     }
 
     /// A voucher from the mint's operator.
@@ -301,7 +307,7 @@ fn bring_up(dir: &Path, setting: &Setting) -> Result<Up> {
         ("--voucher", setting.voucher),
         ("--credit", setting.credit),
         ("--idle-s", setting.idle_s.into()),
-        ("--meter-speed", setting.meter_speed.into()),
+        ("--meter-scale", setting.meter_scale.into()),
     ];
     let mut up = xtask()?;
     up.args(["up", "--prepared", "--detach", "--json", "--state"]).arg(dir);

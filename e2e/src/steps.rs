@@ -167,7 +167,7 @@ impl Day {
     pub fn asleep(&mut self, vault: &Vault) -> Result<()> {
         let pal = self.stage.up.pal.id;
         eprintln!("==> control: the same search after a sleep without quiescing");
-        let running = footprint(pal)?;
+        let running = footprint(&self.stage)?;
         self.stage.host(&["sleep", &pal.to_string(), "--without-quiescing"])?;
         let control = asleep::search(&self.stage, vault, &self.marker)?;
         self.wake_by_packet()?;
@@ -175,7 +175,7 @@ impl Day {
         self.check_marker("data whole after that")?;
         self.stage.sleep_now()?;
         eprintln!("==> what is left of a sleeping pal");
-        let left = footprint(pal)?;
+        let left = footprint(&self.stage)?;
         let hits = asleep::search(&self.stage, vault, &self.marker)?;
         self.report.set(
             "asleep",

@@ -12,9 +12,6 @@ use cloudpal_machine::{
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Whom machines run as, as `xtask up` sets it.
-pub const MACHINE_USER: u32 = 7304;
-
 /// Lives are counted; far more than one of our days has.
 const MOST_LIVES: u64 = 400;
 
@@ -39,6 +36,7 @@ impl Vault {
         let pal = stage.up.pal.id;
         let folder = host.join("pals").join(pal.to_string());
         let name = format!("cp-{}", pal.short());
+        let user = stage.machine_user();
         let disk = |file: &str, serial: &str| Disk {
             path: folder.join(file),
             serial: serial.into(),
@@ -53,7 +51,7 @@ impl Vault {
             disks: vec![disk("network.img", "network"), disk("data.img", "data")],
             nic: Some(Nic { tap: "tap0".into(), mac: guest_mac(&name), offload: Offload::On }),
             netns: None,
-            run_as: RunAs { uid: MACHINE_USER, gid: MACHINE_USER },
+            run_as: RunAs { uid: user, gid: user },
             cgroup_parent: "cloudpal".into(),
             cmdline: vec![],
             name,

@@ -75,9 +75,9 @@ impl Net {
         format!("198.18.{}.0/24", self.subnet)
     }
 
-    /// First address of the pals' public IPv6 range, a /64, where this machine speaks IPv6.
+    /// Pals' public IPv6 addresses, where this machine speaks IPv6.
     pub fn public_v6(&self) -> Option<String> {
-        self.v6.then(|| format!("{}:1::", self.prefix_v6()))
+        self.v6.then(|| format!("{}:1::/64", self.prefix_v6()))
     }
 
     fn prefix_v6(&self) -> String {
@@ -132,10 +132,7 @@ impl Net {
         self.address("", &veth, &MACHINE, MACHINE.far_host)?;
         ip(&format!("route add {} via {} dev {veth}", self.public_v4(), self.near_v4(&MACHINE)))?;
         if let Some(range) = self.public_v6() {
-            ip(&format!(
-                "-6 route add {range}/64 via {} dev {veth}",
-                self.end_v6(&MACHINE, MACHINE.near_host)
-            ))?;
+            ip(&format!("-6 route add {range} via {} dev {veth}", self.end_v6(&MACHINE, MACHINE.near_host)))?;
         }
         Ok(())
     }

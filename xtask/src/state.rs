@@ -10,7 +10,7 @@
 //!   stage.json    what xtask remembers; no secrets
 //! ```
 //!
-//! Machines run as a fourth user, 7304, who owns nothing here: all they need is handed to them open.
+//! Each machine runs as a user of its own, from 1000000 on, who owns nothing here: all it needs is handed to it open.
 
 use crate::tree;
 use anyhow::{Context as _, Result, bail};
@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 pub const HOST_USER: u32 = 7302;
 /// The seller's user.
 pub const MINT_USER: u32 = 7303;
-/// Whom machines run as.
-pub const MACHINE_USER: u32 = 7304;
+/// Whom machines run as: one user each.
+pub const MACHINE_USERS: std::ops::Range<u32> = 1_000_000..1_065_536;
 /// The person, when nobody called us through sudo.
 const PERSON_USER: u32 = 7301;
 

@@ -13,11 +13,14 @@ pub struct Options {
     /// Leave out the end-to-end day: a few minutes instead of a quarter of an hour
     #[arg(long)]
     quick: bool,
+    /// Run only steps whose name contains this, such as `structure`
+    #[arg(long, value_name = "NAME", conflicts_with = "quick")]
+    only: Option<String>,
 }
 
 /// Runs every step, also after one failed, and fails if any did.
 pub fn test(options: &Options) -> Result<()> {
-    let mut steps = Steps::default();
+    let mut steps = Steps { only: options.only.clone(), ..Steps::default() };
     steps.run("system packages", packages::install_missing);
     steps.run("format", || watched(tree::cargo().args(["fmt", "--all", "--check"])));
     steps.run("structure", || {
@@ -66,12 +69,16 @@ fn as_root(program: &str) -> Command {
 /// What was run and how it ended.
 #[derive(Default)]
 struct Steps {
+    only: Option<String>,
     passed: usize,
     failed: Vec<&'static str>,
 }
 
 impl Steps {
     fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
+        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            return;
+        }
         eprintln!("==> {name}");
         let start = Instant::now();
         let result = work();
@@ -90,6 +97,9 @@ impl Steps {
 
     fn sum_up(self) -> Result<()> {
         println!("{} passed, {} failed", self.passed, self.failed.len());
+        if self.passed + self.failed.len() == 0 {
+            bail!("no step has that name");
+        }
         if !self.failed.is_empty() {
             bail!("failed: {}", self.failed.join(", "));
         }

@@ -3,7 +3,7 @@
 use crate::outside::{Outside, Wishes, text};
 use crate::run::{step, watched};
 use crate::service::{Party, Service, already, program};
-use crate::state::{MACHINE_USER, Memory, State, person_user, write};
+use crate::state::{Memory, State, person_user, write};
 use crate::{StateOption, build, down, kernel, net, packages, root, tree};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub struct Options {
     idle_s: u32,
     /// Metered seconds per real second, to see credit run out without waiting
     #[arg(long, default_value_t = 1)]
-    meter_speed: u32,
+    meter_scale: u32,
     /// Packages, kernel and programs are there already: go on as root
     #[arg(long, hide = true)]
     prepared: bool,
@@ -162,7 +162,7 @@ fn report(state: &State, options: &Options, net: &net::Net, memory: &Memory, par
         "pal": pal,
         "cli": { "program": state.program("cloudpal"), "config": state.join("person"), "user": person_user() },
         "namespaces": net.describe(),
-        "time_scale": { "meter": options.meter_speed, "idle_s": options.idle_s },
+        "time_scale": { "meter": options.meter_scale, "idle_s": options.idle_s },
         "listen": options.listen,
         // How each program is run as its party's user with that party's rights; append a command.
         "run": {
@@ -228,12 +228,11 @@ fn start_host(
         let mut init = host();
         init.args(["init", "--name", "try", "--mint", &text(mint, "url")?, "--public-v4", &net.public_v4()]);
         init.args(["--uplink-netns", &net.data_centre(), "--listen", &listen]);
-        init.args(["--machine-uid", &MACHINE_USER.to_string()]);
         init.args([
             "--idle-s",
             &options.idle_s.to_string(),
-            "--meter-speed",
-            &options.meter_speed.to_string(),
+            "--meter-scale",
+            &options.meter_scale.to_string(),
         ]);
         if let Some(range) = net.public_v6() {
             init.args(["--public-v6", &range]);

@@ -1,7 +1,7 @@
 //! What a run must not leave behind: processes, namespaces, mounts, interfaces and cgroups of ours.
 
 use super::verdict;
-use crate::state::{HOST_USER, MACHINE_USER, MINT_USER};
+use crate::state::{HOST_USER, MACHINE_USERS, MINT_USER};
 use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -41,7 +41,10 @@ fn processes(traces: &mut BTreeSet<String>) -> Result<()> {
         let Ok(about) = fs::metadata(entry.path()) else { continue };
         let said = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         let said = said.trim();
-        let ours = [HOST_USER, MINT_USER, MACHINE_USER].contains(&about.uid()) || PROGRAMS.contains(&said);
+        let user = about.uid();
+        let ours = [HOST_USER, MINT_USER].contains(&user)
+            || MACHINE_USERS.contains(&user)
+            || PROGRAMS.contains(&said);
         if ours && crate::service::start_time(pid).is_some() {
             traces.insert(format!("process {pid} ({said})"));
         }
