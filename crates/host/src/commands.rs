@@ -119,8 +119,8 @@ struct Init {
     /// Size of a pal's data disk, MiB.
     #[arg(long, default_value_t = 1024)]
     data_mib: u64,
-    /// Unprivileged user id that machines run as.
-    #[arg(long, default_value_t = 7304)]
+    /// First of the unprivileged user ids that machines run as, one for each pal.
+    #[arg(long, default_value_t = 1_000_000)]
     machine_uid: u32,
     /// Seconds without inner data or handshake after which a pal sleeps; less than 180 only for tests.
     #[arg(long, default_value_t = 180)]
@@ -203,7 +203,7 @@ fn init(state: &Path, args: Init) -> anyhow::Result<()> {
         resolvers: args.resolvers,
         memory_mib: args.memory_mib,
         data_mib: args.data_mib,
-        machine_uid: args.machine_uid,
+        first_machine_uid: args.machine_uid,
         idle_s: args.idle_s,
         prices: Prices { speed: args.meter_scale.max(1), grace_s: args.grace_s, ..Prices::default() },
     };

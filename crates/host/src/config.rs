@@ -4,7 +4,7 @@ use crate::network::Subnet;
 use cloudpal_core::Milli;
 use cloudpal_protocol::price::PriceList;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The operator's settings.
@@ -31,8 +31,9 @@ pub struct Config {
     pub memory_mib: u32,
     /// Size of a pal's data disk, MiB; sparse on the host's disk.
     pub data_mib: u64,
-    /// Unprivileged user id that machines run as.
-    pub machine_uid: u32,
+    /// First of the unprivileged user ids that machines run as, one for each pal: who breaks out of one
+    /// hypervisor is still nobody to the others. Keep 65,536 ids from here on free.
+    pub first_machine_uid: u32,
     /// A pal sleeps after this many seconds without inner data or handshake.
     pub idle_s: u32,
     /// Prices.
@@ -96,6 +97,12 @@ impl Config {
     /// Where it is kept.
     pub fn path(state: &Path) -> PathBuf {
         state.join("host.toml")
+    }
+
+    /// The user id that the machine of the pal with this address runs as.
+    pub fn machine_uid(&self, public_v4: Ipv4Addr) -> u32 {
+        let [_, _, high, low] = public_v4.octets();
+        self.first_machine_uid + u32::from(u16::from_be_bytes([high, low]))
     }
 
     /// Reads the settings.

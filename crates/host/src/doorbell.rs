@@ -98,8 +98,10 @@ impl BellThread {
     /// sessions, and makes sure that the guest has taken everything sent before.
     pub(crate) fn listen(&self, tenant: &Tenant) -> anyhow::Result<()> {
         let mut bell = self.shared.bell();
-        bell.listen(&tenant.recorded()?);
+        // In this order: a session made until the very switch is recorded, and what comes after it
+        // waits in the TUN for the bell to listen.
         tenant.switch().to_bell()?;
+        bell.listen(&tenant.recorded()?);
         self.shared.set(Watch::Listen);
         drop(bell);
         let barrier = self.shared.bell().barrier(BARRIER);
@@ -113,8 +115,8 @@ impl BellThread {
     /// Listens again after a restart of the agent: the route leads here already.
     pub(crate) fn listen_again(&self, tenant: &Tenant) -> anyhow::Result<()> {
         let mut bell = self.shared.bell();
-        bell.listen(&tenant.recorded()?);
         tenant.switch().to_bell()?;
+        bell.listen(&tenant.recorded()?);
         self.shared.set(Watch::Listen);
         Ok(())
     }

@@ -104,7 +104,7 @@ fn take_down(registry: &Registry) -> anyhow::Result<()> {
     for record in registry.store.pals()? {
         crate::worker::take_down_network(registry, &record)?;
     }
-    Ok(())
+    crate::worker::take_down_cgroup()
 }
 
 fn lock(state: &Path) -> anyhow::Result<Flock<File>> {

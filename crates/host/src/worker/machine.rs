@@ -48,7 +48,7 @@ pub(super) fn prepare_network(registry: &Registry, record: &PalRecord) -> anyhow
         public_v6: record.public_v6,
         listen_port: WIREGUARD_PORT,
         guest_mac: guest_mac(&name),
-        tap_owner: registry.config.machine_uid,
+        tap_owner: registry.config.machine_uid(record.public_v4),
         refused: vec![],
         name,
     };
@@ -57,6 +57,11 @@ pub(super) fn prepare_network(registry: &Registry, record: &PalRecord) -> anyhow
         tracing::warn!("the uplink does not forward packets: `sysctl net.ipv4.ip_forward=1`");
     }
     Ok(tenant)
+}
+
+/// Removes the control group that held all machines.
+pub fn take_down_cgroup() -> anyhow::Result<()> {
+    cloudpal_machine::remove_cgroup_parent(CGROUP).map_err(Into::into)
 }
 
 /// Takes the pal's network down; its disks and its memory image stay.
@@ -80,7 +85,7 @@ impl Worker {
             serial: serial.into(),
             access: Access::ReadWrite,
         };
-        let uid = registry.config.machine_uid;
+        let uid = registry.config.machine_uid(self.record.public_v4);
         MachineSpec {
             name: tenant_name(&self.record),
             run_dir: registry.dir.join("run").join(self.id().short()),
@@ -224,6 +229,8 @@ impl Worker {
     fn start_machine(&mut self) -> anyhow::Result<()> {
         self.forget_snapshot()?;
         self.make_disks()?;
+        // An agent that died between starting a machine and writing that down leaves one nobody knows of.
+        cloudpal_machine::clear_leftovers(CGROUP, &tenant_name(&self.record))?;
         self.record.generation += 1;
         let machine = self.registry.engine.boot(&self.spec())?;
         self.record.machine = Some(machine.handle().clone());
@@ -321,6 +328,9 @@ impl Worker {
     }
 
     pub(super) fn save_memory(&mut self) -> Option<Event> {
+        if let Err(error) = self.forget_snapshot() {
+            return self.failed("cannot make room for its memory", &error, Event::SaveFailed);
+        }
         let Some(machine) = self.machine.as_ref() else { return Some(Event::Died) };
         let generation = self.record.generation;
         let binding = self.binding(generation);

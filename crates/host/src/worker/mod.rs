@@ -21,7 +21,7 @@ use cloudpal_protocol::api::{ApiError, PalInfo, PalState};
 use cloudpal_protocol::guest::{DataState, ToHost, WakeReason};
 use cloudpal_protocol::{TicketText, guest::Account};
 use credit::Payment;
-pub use machine::take_down_network;
+pub use machine::{take_down_cgroup, take_down_network};
 use port::Port;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
