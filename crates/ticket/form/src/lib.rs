@@ -21,6 +21,8 @@
 //! assert_eq!(typed.amount(), 500);
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod blank;
 mod exchange;
 mod keyset;

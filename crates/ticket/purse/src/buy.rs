@@ -4,7 +4,7 @@ use cloudpal_form::{ExchangeError, SellerError, Voucher, VoucherFormError, issue
 use rusqlite::{OptionalExtension, params};
 
 use crate::book::insert_proof;
-use crate::core::{Core, WorkError};
+use crate::core::{Core, TRIES, WorkError};
 use crate::work::{Purchase, Work, forget};
 
 // The seller's answers that mean: this voucher will never pay. Others may pass.
@@ -57,6 +57,17 @@ impl Core {
     pub(crate) fn buy(&self, code: &str, progress: &dyn Fn(BuyStep)) -> Result<Bought, BuyError> {
         let voucher = Voucher::parse(code)?;
         let _turn = self.turn()?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.buy_once(&voucher, progress) {
+                Err(BuyError::Unfinished(error)) if tries < TRIES && self.mend(&error)? => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn buy_once(&self, voucher: &Voucher, progress: &dyn Fn(BuyStep)) -> Result<Bought, BuyError> {
         self.finish_exchanges()?;
         let before: Option<i64> = self.book.read(|rows| {
             rows.query_row("SELECT amount FROM bought WHERE voucher = ?1", [voucher.hash()], |row| row.get(0))
@@ -138,7 +149,6 @@ impl Core {
                     // another purse from the same seed words was ahead. The next try takes others.
                     purchase.blanks = None;
                     self.update(id, &Work::Buy(purchase))?;
-                    self.restore()?;
                 }
                 return Err(error.into());
             }

@@ -81,6 +81,9 @@ pub(crate) struct Core {
     busy: Mutex<()>,
 }
 
+/// How often an operation starts over when another purse from the same seed words got in its way.
+pub(crate) const TRIES: u32 = 4;
+
 /// Held during an operation: against other threads, and by file lock against other programs.
 pub(crate) struct Turn<'a> {
     lock: &'a File,
@@ -129,6 +132,16 @@ impl Core {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.lock.lock().map_err(WorkError::Busy)?;
         Ok(Turn { lock: &self.lock, _busy: busy })
+    }
+
+    /// Whether `error` came of another purse from the same seed words, and starting over will help: what it
+    /// spent is known now, and its counters are learnt here.
+    pub(crate) fn mend(&self, error: &WorkError) -> Result<bool, WorkError> {
+        match error {
+            WorkError::Exchange(ExchangeError::Spent(_)) => Ok(true),
+            WorkError::Exchange(ExchangeError::BlanksUsed) => self.restore().map(|_| true),
+            _ => Ok(false),
+        }
     }
 
     /// All keysets, and the one that signs now.

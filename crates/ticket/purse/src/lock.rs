@@ -1,16 +1,15 @@
 //! Locking tickets to one data centre, and the journal of what was locked.
 
 use cashu::PublicKey;
-use cloudpal_form::{Blank, ExchangeError, Keyset, Lock, LockFormError, MAX_TICKETS, Ticket};
+use cloudpal_form::{Blank, Keyset, Lock, LockFormError, MAX_TICKETS, Ticket};
 
 use crate::book::BookError;
-use crate::core::{Core, WorkError};
+use crate::core::{Core, TRIES, WorkError};
 use crate::work::{Exchange, Role};
 
 const ONES: u64 = 64;
 const PROBE: u32 = 100;
 const CROWDED: usize = 256;
-const TRIES: u32 = 4;
 
 /// What to lock, to whom, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,11 +96,7 @@ impl Core {
         loop {
             tries += 1;
             match self.lock_once(request, &lock, asked) {
-                // Another purse from the same seed words was here: see what is left, and go on with that.
-                Err(LockError::Work(WorkError::Exchange(ExchangeError::Spent(_)))) if tries < TRIES => {}
-                Err(LockError::Work(WorkError::Exchange(ExchangeError::BlanksUsed))) if tries < TRIES => {
-                    self.restore()?;
-                }
+                Err(LockError::Work(error)) if tries < TRIES && self.mend(&error)? => {}
                 other => return other,
             }
         }
