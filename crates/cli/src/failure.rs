@@ -46,23 +46,28 @@ impl From<ErrorCode> for Exit {
     }
 }
 
-/// A command that did not reach its end.
+/// A command that did not reach its end: a sentence for the person, and what was behind it.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
-    message: String,
+    message: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     /// A failure that no lower layer reported.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure { exit, message: message.into(), source: None }
+        Failure { exit, message: Some(message.into()), source: None }
     }
 
     /// With the error that led to it.
     pub fn because(exit: Exit, message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
-        Failure { exit, message: message.into(), source: Some(Box::new(source)) }
+        Failure { exit, message: Some(message.into()), source: Some(Box::new(source)) }
+    }
+
+    /// A lower layer's error, which is a sentence for the person already.
+    pub fn lift(exit: Exit, error: impl Error + Send + Sync + 'static) -> Self {
+        Failure { exit, message: None, source: Some(Box::new(error)) }
     }
 
     /// The program's exit code.
@@ -73,13 +78,15 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        let mut said: Vec<String> = self.message.iter().cloned().collect();
         let mut source = self.source();
         while let Some(error) = source {
-            write!(f, "\n  because: {error}")?;
+            said.push(error.to_string());
             source = error.source();
         }
-        Ok(())
+        // A transparent error says what the one behind it says.
+        said.dedup();
+        f.write_str(&said.join("\n  because: "))
     }
 }
 
@@ -89,68 +96,50 @@ impl Error for Failure {
     }
 }
 
-// A lower layer's error is already a sentence: it becomes the message and its own source stays behind it.
-fn lift(exit: Exit, error: impl Error + Send + Sync + 'static) -> Failure {
-    let message = error.to_string();
-    match error.source() {
-        None => Failure::new(exit, message),
-        Some(source) => {
-            let mut chain = vec![source.to_string()];
-            let mut next = source.source();
-            while let Some(error) = next {
-                chain.push(error.to_string());
-                next = error.source();
-            }
-            chain.dedup();
-            Failure::new(exit, [vec![message], chain].concat().join("\n  because: "))
-        }
-    }
-}
-
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
-        lift(error.exit(), error)
+        Failure::lift(error.exit(), error)
     }
 }
 
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
-        lift(error.exit(), error)
+        Failure::lift(error.exit(), error)
     }
 }
 
 impl From<CreditError> for Failure {
     fn from(error: CreditError) -> Self {
-        lift(error.exit(), error)
+        Failure::lift(error.exit(), error)
     }
 }
 
 impl From<PersonError> for Failure {
     fn from(error: PersonError) -> Self {
-        lift(error.exit(), error)
+        Failure::lift(error.exit(), error)
     }
 }
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        lift(Exit::Failed, error)
+        Failure::lift(Exit::Failed, error)
     }
 }
 
 impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
-        lift(Exit::Refused, error)
+        Failure::lift(Exit::Refused, error)
     }
 }
 
 impl From<ParseIdError> for Failure {
     fn from(error: ParseIdError) -> Self {
-        lift(Exit::Usage, error)
+        Failure::lift(Exit::Usage, error)
     }
 }
 
 impl From<ParseKeyError> for Failure {
     fn from(error: ParseKeyError) -> Self {
-        lift(Exit::Usage, error)
+        Failure::lift(Exit::Usage, error)
     }
 }

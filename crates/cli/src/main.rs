@@ -4,7 +4,7 @@ use clap::{CommandFactory, Parser};
 use cloudpal_cli::app::App;
 use cloudpal_cli::args::{Cli, Command, CreditCommand, DeviceCommand};
 use cloudpal_cli::command::delete::Consent;
-use cloudpal_cli::command::{agent, create, credit, delete, device, init, pals, receipts, top_up};
+use cloudpal_cli::command::{agent, create, credit, delete, device, init, open, pals, receipts, top_up};
 use cloudpal_cli::credit::Purses;
 use cloudpal_cli::failure::{Exit, Failure};
 use cloudpal_cli::person::Person;
@@ -42,8 +42,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Agent => agent::run(app, terminal),
         Command::Open { pal, listen, print } => {
-            let _ = (pal, listen, print);
-            Ok(())
+            let browser = if print { open::Browser::Leave } else { open::Browser::Start };
+            open::run(app, &terminal, pal.as_deref(), listen, browser)
         }
         command => terminal.print(&answer(command, app, &terminal)?),
     }

@@ -7,6 +7,7 @@ pub mod credit;
 pub mod delete;
 pub mod device;
 pub mod init;
+pub mod open;
 pub mod pals;
 pub mod receipts;
 pub mod roster;

@@ -31,6 +31,8 @@ pub struct State {
     /// The next pal's keys are made of this.
     pub pal_key: u8,
     pub deleted: Vec<String>,
+    /// What each receipt charges.
+    pub receipt_cost: Milli,
     nonces: HashSet<u64>,
     sessions: u64,
     fuse: Arc<Fuse>,
@@ -60,6 +62,7 @@ impl FakeHost {
             pals: HashMap::new(),
             pal_key: 0x50,
             deleted: Vec::new(),
+            receipt_cost: Milli(1000),
             nonces: HashSet::new(),
             sessions: 0,
             fuse,
@@ -129,7 +132,7 @@ impl State {
         let mut parts = uri.path().trim_start_matches("/v1/pals/").split('/');
         let (id, action) = (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default());
         let missing = || refusal(ErrorCode::NotFound, "there is no such pal of yours here");
-        let (key, prices) = (self.key.clone(), self.prices.clone());
+        let (key, prices, cost) = (self.key.clone(), self.prices.clone(), self.receipt_cost);
         let pal = self.pals.get_mut(&id).filter(|pal| pal.wish.owner_sign == signer).ok_or_else(missing)?;
         match (method.as_str(), action) {
             ("GET", "") => {
@@ -176,7 +179,7 @@ impl State {
             }
             ("GET", "receipts") => {
                 let from: u64 = uri.query().unwrap().trim_start_matches("from=").parse().unwrap();
-                let receipts = receipts(pal, &key, &prices).into_iter().skip(from as usize).take(2).collect();
+                let receipts = receipts(pal, &key, &prices, cost).into_iter().skip(from as usize).take(2).collect();
                 let acknowledged = pal.info.acknowledged;
                 return Ok(Json(Receipts { receipts, acknowledged }).into_response());
             }
@@ -222,12 +225,12 @@ impl State {
 }
 
 /// As many right receipts as the pal is said to have.
-fn receipts(pal: &FakePal, key: &SigningKey, prices: &PriceList) -> Vec<SignedBytes> {
+fn receipts(pal: &FakePal, key: &SigningKey, prices: &PriceList, cost: Milli) -> Vec<SignedBytes> {
     let list = Signed::sign(prices, key).digest();
     let (mut previous, mut consumed) = (Default::default(), Milli::ZERO);
     (0..pal.info.receipts)
         .map(|number| {
-            consumed += Milli(1000);
+            consumed += cost;
             let from_unix_ms = 1_000_000 + number * 60_000;
             let receipt = Receipt {
                 pal: pal.id(),
@@ -237,7 +240,7 @@ fn receipts(pal: &FakePal, key: &SigningKey, prices: &PriceList) -> Vec<SignedBy
                 to_unix_ms: from_unix_ms + 60_000,
                 metered: Metered::Awake,
                 prices: list,
-                cost: Milli(1000),
+                cost,
                 consumed,
                 paid: Milli::from_cpm(1000),
             };

@@ -1,5 +1,5 @@
 //! A seller, a host and a pal that live in the test, and a fuse that cuts the power at every step.
-#![allow(dead_code)] // Each test file uses its part.
+#![allow(dead_code)]
 
 mod credit;
 mod fuse;
@@ -7,6 +7,8 @@ mod host;
 mod pal;
 
 pub use credit::FakeCredit;
+// Each test file uses its part.
+#[allow(unused_imports)]
 pub use fuse::{End, Fuse};
 pub use host::FakeHost;
 

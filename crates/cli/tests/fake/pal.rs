@@ -175,6 +175,11 @@ impl FakePal {
         }
     }
 
+    /// Another machine with another key answers from now on.
+    pub fn change_secret(&mut self, key: u8) {
+        self.secret = AgreementSecret::from_secret(&Secret::new([key; 32]));
+    }
+
     pub fn id(&self) -> PalId {
         self.wish.id
     }
