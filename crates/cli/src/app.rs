@@ -151,7 +151,8 @@ pub fn pinned(pal: &PalRecord) -> Result<PalKeys, Failure> {
 
 fn unfinished(pal: &PalRecord) -> Failure {
     let (at, name) = (&pal.host_url, &pal.name);
-    let message = format!("{name} is not finished yet; run `cloudpal create --at {at} --name {name}` to go on");
+    let message =
+        format!("{name} is not finished yet; run `cloudpal create --at {at} --name {name}` to go on");
     Failure::new(Exit::Failed, message)
 }
 

@@ -61,7 +61,11 @@ impl Failure {
     }
 
     /// With the error that led to it.
-    pub fn because(exit: Exit, message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+    pub fn because(
+        exit: Exit,
+        message: impl Into<String>,
+        source: impl Error + Send + Sync + 'static,
+    ) -> Self {
         Failure { exit, message: Some(message.into()), source: Some(Box::new(source)) }
     }
 

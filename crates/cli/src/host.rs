@@ -6,7 +6,8 @@ use crate::person::{self, PersonError};
 use cloudpal_core::{PalId, SigningKey};
 use cloudpal_protocol::TicketText;
 use cloudpal_protocol::api::{
-    AddCredit, ApiError, CreatePal, ErrorCode, HostInfo, PalInfo, Receipts, Relay, ReturnTickets, ReturnedTickets,
+    AddCredit, ApiError, CreatePal, ErrorCode, HostInfo, PalInfo, Receipts, Relay, ReturnTickets,
+    ReturnedTickets,
 };
 use cloudpal_protocol::{VERSION, request};
 use serde::Serialize;
@@ -113,15 +114,18 @@ impl Host {
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let uri: ureq::http::Uri = url.parse().map_err(|_| wrong())?;
         let plain = uri.path().trim_matches('/').is_empty() && uri.query().is_none();
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) || !plain {
+        if !matches!(uri.scheme_str(), Some("http" | "https"))
+            || uri.host().is_none_or(str::is_empty)
+            || !plain
+        {
             return Err(wrong());
         }
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
-            // A long poll lasts 25 s, and a relayed message may wait for a pal that is waking.
-            .timeout_global(Some(Duration::from_secs(60)))
+            // A host waits 60 s for a pal that makes its data disk; its own answer should come first.
+            .timeout_global(Some(Duration::from_secs(90)))
             .build()
             .new_agent();
         Ok(Host { url, agent })
@@ -155,7 +159,8 @@ impl Host {
         signature: Option<&str>,
     ) -> Result<A, HostError> {
         let url = format!("{}{path}", self.url);
-        let unreachable = |source| HostError::Unreachable { doing, url: self.url.clone(), source: Box::new(source) };
+        let unreachable =
+            |source| HostError::Unreachable { doing, url: self.url.clone(), source: Box::new(source) };
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         if let Some(signature) = signature {
             request = request.header(request::HEADER, signature);
@@ -164,7 +169,9 @@ impl Host {
             request = request.header("content-type", "application/json");
         }
         let answer = match body {
-            Some(body) => request.body(body).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
+            Some(body) => {
+                request.body(body).map_err(ureq::Error::from).and_then(|request| self.agent.run(request))
+            }
             None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
         };
         let mut answer = answer.map_err(unreachable)?;

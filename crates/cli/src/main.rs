@@ -54,7 +54,9 @@ fn answer(command: Command, app: App<'_>, terminal: &Terminal) -> Result<Report,
         Command::Init { restore: true } => init::restore(app, terminal),
         Command::Init { restore: false } => init::make(app, terminal),
         Command::Credit(command) => credit(command, app, terminal),
-        Command::Create { at, name, credit } => create::run(app, &create::Wish { at, name, credit_cpm: credit }),
+        Command::Create { at, name, credit } => {
+            create::run(app, &create::Wish { at, name, credit_cpm: credit })
+        }
         Command::List => pals::list(app),
         Command::Status { pal } => pals::status(app, pal.as_deref()),
         Command::Receipts { pal, verify: true } => receipts::verify(app, pal.as_deref()),
@@ -113,7 +115,9 @@ fn folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     given
         .or_else(|| from("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).map(|dir| dir.join("cloudpal")))
         .or_else(|| from("HOME").map(|home| home.join(".config/cloudpal")))
-        .ok_or_else(|| Failure::new(Exit::Usage, "there is no home folder; say where keys are kept with --config DIR"))
+        .ok_or_else(|| {
+            Failure::new(Exit::Usage, "there is no home folder; say where keys are kept with --config DIR")
+        })
 }
 
 fn completions(shell: clap_complete::Shell, terminal: &Terminal) -> Result<(), Failure> {

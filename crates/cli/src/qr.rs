@@ -17,8 +17,9 @@ pub enum Paint {
 
 /// Dark modules of the code for `text`, row by row, without the white around.
 pub fn modules(text: &str) -> Result<Vec<Vec<bool>>, Failure> {
-    let code = QrCode::with_error_correction_level(text, EcLevel::L)
-        .map_err(|error| Failure::because(Exit::Failed, "the config is too long for a QR code; use the file", error))?;
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).map_err(|error| {
+        Failure::because(Exit::Failed, "the config is too long for a QR code; use the file", error)
+    })?;
     let dark: Vec<bool> = code.to_colors().iter().map(|color| *color == Color::Dark).collect();
     Ok(dark.chunks(code.width()).map(<[bool]>::to_vec).collect())
 }

@@ -71,11 +71,13 @@ impl<'a> Session<'a> {
         }
         let (mut channel, peer, last) = handshake.finish(&answer, pinned)?;
         let (id, greeting) = exchange(pal, id, &last)?;
-        // A pal may confirm the last message of the handshake or stay silent; refusal shows at the first question.
-        if !greeting.is_empty() {
-            channel.open::<PalReply>(&greeting)?;
+        if greeting.is_empty() {
+            return Err(SessionError::Closed);
         }
-        Ok(Session { pal, id, channel, peer })
+        match channel.open(&greeting)? {
+            PalReply::Done => Ok(Session { pal, id, channel, peer }),
+            _ => Err(SessionError::Answer),
+        }
     }
 
     /// The key that the pal proved to hold.
@@ -173,7 +175,8 @@ mod tests {
 
     #[test]
     fn steps_hold_everything_in_order_and_fit() {
-        let tickets: Vec<_> = (0..50).map(|n| TicketText(format!("{n:0width$}", width = 1 + n * 7))).collect();
+        let tickets: Vec<_> =
+            (0..50).map(|n| TicketText(format!("{n:0width$}", width = 1 + n * 7))).collect();
         for limit in [1, 100, 1000, 100_000] {
             let steps: Vec<_> = steps_of(&tickets, limit).collect();
             assert_eq!(steps.concat(), tickets, "limit {limit}");

@@ -107,7 +107,8 @@ impl Terminal {
 
 impl Progress for Terminal {
     fn step(&self, what: &str) {
-        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty());
+        let colour =
+            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty());
         let (on, off) = if colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
         eprintln!("{on}{what} ...{off}");
     }

@@ -89,7 +89,10 @@ fn status_tells_the_account_and_does_not_wake() {
     let ada = &json["pals"][0];
     assert_eq!((&ada["state"], &ada["data"]), (&"awake".into(), &"unlocked".into()));
     assert_eq!((&ada["held_cpm"], &ada["at_host_milli_cpm"]), (&496.into(), &4000.into()));
-    assert_eq!((&ada["awake_day_milli_cpm"], &ada["asleep_day_milli_cpm"]), (&1_440_000.into(), &7200.into()));
+    assert_eq!(
+        (&ada["awake_day_milli_cpm"], &ada["asleep_day_milli_cpm"]),
+        (&1_440_000.into(), &7200.into())
+    );
 
     pals::sleep(world.app(), None).unwrap();
     let asleep = pals::status(world.app(), Some("ada")).unwrap();
@@ -105,7 +108,9 @@ fn locking_and_unlocking_reach_the_pal() {
     let world = ready();
     pals::lock(world.app(), None).unwrap();
     world.host.with_pal(|pal| assert_eq!(pal.info.data, Some(DataState::Locked)));
+    assert!(world.person.pal(None).unwrap().keep_locked, "an agent would undo it");
     pals::unlock(world.app(), None).unwrap();
+    assert!(!world.person.pal(None).unwrap().keep_locked);
     world.host.with_pal(|pal| assert_eq!(pal.info.data, Some(DataState::Unlocked)));
     pals::wake(world.app(), None).unwrap();
     world.host.with_pal(|pal| assert_eq!(pal.info.wakes, 0, "it was awake already"));
@@ -120,7 +125,8 @@ fn devices_come_go_and_come_back() {
     assert_eq!(this.name, "this");
     let names = || {
         let json = device::list(world.app(), None).unwrap().json;
-        let names = json["devices"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        let names =
+            json["devices"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
         names.collect::<Vec<_>>()
     };
     assert_eq!(names(), ["phone", "laptop", "this"]);

@@ -106,7 +106,13 @@ fn top_up_pays_once_wherever_it_was_killed() {
 
 #[test]
 fn a_device_is_added_once_and_its_config_is_never_lost() {
-    let add = device::AddWish { name: "phone".into(), pal: None, conf: None, qr: None, routing: Routing::ThroughPal };
+    let add = device::AddWish {
+        name: "phone".into(),
+        pal: None,
+        conf: None,
+        qr: None,
+        routing: Routing::ThroughPal,
+    };
     let cuts = cut_everywhere(
         ready,
         |world| device::add(world.app(), &add),

@@ -1,7 +1,8 @@
 //! The encrypted channel between an owner's device and its pal, relayed by the host as opaque bytes:
 //! `Noise_XX_25519_ChaChaPoly_BLAKE2s` (Noise revision 34) with prologue `"cloudpal owner 1" || pal id`.
 //!
-//! The owner speaks first. The pal accepts only the owner's static key named in its boot record; the
+//! The owner speaks first, and every message has one answer: the pal answers the handshake's last message
+//! with a sealed [`crate::owner::PalReply::Done`]. The pal accepts only the owner's static key named in its boot record; the
 //! owner's device accepts only the pal's key that it pinned, or pins the first it sees.
 //! Ephemeral keys come from the operating system's generator inside `snow`.
 

@@ -58,19 +58,17 @@ fn watch(person: Person, pal: PalRecord, terminal: Terminal) {
     // The thread ends with the process: it holds nothing that would have to be put in order.
     std::thread::spawn(move || {
         let mut pause = SHORTEST;
-        // Deleted or made anew meanwhile: the record on disk decides.
-        while let Ok(current) = person.pal(Some(&pal.id.to_string())) {
-            match follow(&person, &current, terminal) {
-                Ok(News::Gone) => break,
+        loop {
+            match follow(&person, &pal, terminal) {
+                Ok(News::Gone) => return tell(terminal, &pal, "gone", None),
                 Ok(News::Unlocked) => pause = SHORTEST,
                 Err(error) => {
-                    tell(terminal, &current, "not reached; trying again", Some(&error.to_string()));
+                    tell(terminal, &pal, "not reached; trying again", Some(&error.to_string()));
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST);
                 }
             }
         }
-        tell(terminal, &pal, "gone", None);
     });
 }
 
@@ -79,18 +77,20 @@ enum News {
     Gone,
 }
 
-// Returns after each unlocking and with each fault, so that record and host's key are looked at anew.
+// Returns after each unlocking and with each fault, so that the host's key is looked at anew.
 fn follow(person: &Person, pal: &PalRecord, terminal: Terminal) -> Result<News, Failure> {
     let host = Host::at(&pal.host_url)?;
     known_host(&host, Some(pal))?;
     let at = host.pal(pal.id, person.owner_sign(pal.id)?);
     let mut info = at.info()?;
     loop {
-        check_keys(pal, &info)?;
+        // Deleted here, or locked by hand, meanwhile: the record on disk decides.
+        let Ok(current) = person.pal(Some(&pal.id.to_string())) else { return Ok(News::Gone) };
+        check_keys(&current, &info)?;
         match info.state {
             PalState::Gone => return Ok(News::Gone),
-            PalState::Awake if info.data == Some(DataState::Locked) => {
-                unlock(person, pal, &at)?;
+            PalState::Awake if info.data == Some(DataState::Locked) && !current.keep_locked => {
+                unlock(person, &current, &at)?;
                 let why = info.last_wake.map_or("its boot", reason_words);
                 tell(terminal, pal, "unlocked", Some(&format!("it is awake for {why}")));
                 // Until the host has heard of it from the pal, the pal still looks locked.

@@ -48,7 +48,8 @@ pub struct Wish {
 pub fn run(app: App<'_>, wish: &Wish) -> Result<Report, Failure> {
     let _locked = app.person.lock()?;
     if !is_label(&wish.name) || wish.name == "home" {
-        let message = format!("\"{}\" cannot be a pal's name: use a to z, 0 to 9 and hyphens inside", wish.name);
+        let message =
+            format!("\"{}\" cannot be a pal's name: use a to z, 0 to 9 and hyphens inside", wish.name);
         return Err(Failure::new(Exit::Usage, message));
     }
     app.person.phrase()?;
@@ -56,7 +57,8 @@ pub fn run(app: App<'_>, wish: &Wish) -> Result<Report, Failure> {
     let pals = app.person.pals()?;
     let namesake = pals.iter().find(|pal| pal.name == wish.name);
     if let Some(other) = namesake.filter(|pal| pal.host_url != host.url() || pal.stage == Stage::Leaving) {
-        let message = format!("there is a pal \"{}\" at {} already; choose another --name", other.name, other.host_url);
+        let message =
+            format!("there is a pal \"{}\" at {} already; choose another --name", other.name, other.host_url);
         return Err(Failure::new(Exit::Usage, message));
     }
     app.progress.step(&format!("Asking {} for its prices", host.url()));
@@ -72,7 +74,8 @@ pub fn run(app: App<'_>, wish: &Wish) -> Result<Report, Failure> {
     app.progress.step(&price_line(&info));
     let at = host.pal(pal.id, app.person.owner_sign(pal.id)?);
     let locked = locked_credit(app, &pal)?;
-    let (first, rest) = locked.as_ref().map_or_else(Default::default, |locked| locked.first_step(info.least_cpm));
+    let (first, rest) =
+        locked.as_ref().map_or_else(Default::default, |locked| locked.first_step(info.least_cpm));
 
     if pal.stage == Stage::Planned {
         save(app, &mut pal, Stage::Paying)?;
@@ -107,9 +110,11 @@ fn save(app: App<'_>, pal: &mut PalRecord, stage: Stage) -> Result<(), Failure> 
 fn plan(app: App<'_>, wish: &Wish, host: &Host, info: &HostInfo) -> Result<PalRecord, Failure> {
     let purses = app.credit.balances()?;
     let taken = |mint: &str| info.mints.iter().any(|known| known.trim_end_matches('/') == mint);
-    let Some(purse) = purses.iter().filter(|purse| taken(&purse.mint)).max_by_key(|purse| purse.free_cpm) else {
+    let Some(purse) = purses.iter().filter(|purse| taken(&purse.mint)).max_by_key(|purse| purse.free_cpm)
+    else {
         let sellers = info.mints.join(" or ");
-        let message = format!("this host takes tickets from {sellers}; buy some with `cloudpal credit buy --mint URL`");
+        let message =
+            format!("this host takes tickets from {sellers}; buy some with `cloudpal credit buy --mint URL`");
         return Err(Failure::new(Exit::Refused, message));
     };
     let day = cost_over(&info.price_list, Metered::Awake, 86_400).ceil_cpm();
@@ -139,6 +144,7 @@ fn plan(app: App<'_>, wish: &Wish, host: &Host, info: &HostInfo) -> Result<PalRe
         roster_sent: false,
         removed: Vec::new(),
         paying_directly: false,
+        keep_locked: false,
     };
     app.progress.step("Writing down the plan");
     app.person.save(&pal)?;
@@ -228,14 +234,10 @@ fn fund(
 }
 
 // The host names the keys; the pal proves the channel's and repeats all of them inside it.
-fn pin<'a>(
-    app: App<'_>,
-    at: &'a PalAt,
-    pal: &mut PalRecord,
-    info: &PalInfo,
-) -> Result<Session<'a>, Failure> {
+fn pin<'a>(app: App<'_>, at: &'a PalAt, pal: &mut PalRecord, info: &PalInfo) -> Result<Session<'a>, Failure> {
     app.progress.step("Checking the pal's keys");
-    let named = info.keys.ok_or_else(|| Failure::new(Exit::Failed, "the host does not name the pal's keys yet"))?;
+    let named =
+        info.keys.ok_or_else(|| Failure::new(Exit::Failed, "the host does not name the pal's keys yet"))?;
     let keys = pal.keys.unwrap_or(named);
     let mut session = Session::open(at, &app.person.owner_unlock(pal.id)?, Some(keys.channel))?;
     let proved = session.status()?.keys;

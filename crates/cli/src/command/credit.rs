@@ -60,10 +60,12 @@ pub fn recover(app: App<'_>, mint: Option<&str>) -> Result<Report, Failure> {
         app.progress.step(&format!("Looking for your credit at {mint}"));
         app.credit.recover(&mint)?;
         app.credit.reclaim(&mint)?;
-        let free_cpm = app.credit.balances()?.iter().filter(|one| one.mint == mint).map(|one| one.free_cpm).sum::<u64>();
+        let free_cpm =
+            app.credit.balances()?.iter().filter(|one| one.mint == mint).map(|one| one.free_cpm).sum::<u64>();
         found.push(json!({ "mint": mint, "free_cpm": free_cpm }));
     }
-    let lines: Vec<_> = found.iter().map(|one| format!("{} cpm from {}", one["free_cpm"], one["mint"])).collect();
+    let lines: Vec<_> =
+        found.iter().map(|one| format!("{} cpm from {}", one["free_cpm"], one["mint"])).collect();
     Ok(Report::new(lines.join("\n").replace('"', ""), json!({ "purses": found })))
 }
 
@@ -72,7 +74,8 @@ fn address(mint: &str) -> Result<String, Failure> {
     let mint = mint.trim().trim_end_matches('/');
     let rest = mint.strip_prefix("http://").or_else(|| mint.strip_prefix("https://"));
     if rest.is_none_or(str::is_empty) || mint.contains(char::is_whitespace) {
-        let message = format!("\"{mint}\" is not a ticket seller's address; write one such as http://203.0.113.8:3338");
+        let message =
+            format!("\"{mint}\" is not a ticket seller's address; write one such as http://203.0.113.8:3338");
         return Err(Failure::new(Exit::Usage, message));
     }
     Ok(mint.to_owned())

@@ -28,7 +28,10 @@ pub enum Consent {
 pub fn run(app: App<'_>, wanted: &str, consent: Consent) -> Result<Report, Failure> {
     let mut pal = app.person.pal(Some(wanted))?;
     if consent == Consent::Missing {
-        let message = format!("deleting {} deletes its data for good; nothing was changed. Say --yes if you mean it", pal.name);
+        let message = format!(
+            "deleting {} deletes its data for good; nothing was changed. Say --yes if you mean it",
+            pal.name
+        );
         return Err(Failure::new(Exit::WouldLose, message));
     }
     let _locked = app.person.lock()?;
@@ -115,7 +118,9 @@ fn return_some(app: App<'_>, at: &PalAt, pal: &PalRecord, tickets: &[TicketText]
 }
 
 fn secret_of(ticket: &TicketText) -> Result<String, Failure> {
-    let unreadable = || Failure::new(Exit::Failed, "the pal gave something back that is no ticket; update the older program");
+    let unreadable = || {
+        Failure::new(Exit::Failed, "the pal gave something back that is no ticket; update the older program")
+    };
     let json: serde_json::Value = serde_json::from_str(&ticket.0).map_err(|_| unreadable())?;
     json["secret"].as_str().map(str::to_owned).ok_or_else(unreadable)
 }

@@ -73,13 +73,19 @@ pub fn add(app: App<'_>, wish: &AddWish) -> Result<Report, Failure> {
 pub fn list(app: App<'_>, pal: Option<&str>) -> Result<Report, Failure> {
     let pal = app.person.pal(pal)?;
     let roster = roster::current(app, &pal)?;
-    let mut lines: Vec<String> =
-        roster.devices.iter().map(|device| format!("{:<16} {:<15} {}", device.name, device.v4, device.v6)).collect();
+    let mut lines: Vec<String> = roster
+        .devices
+        .iter()
+        .map(|device| format!("{:<16} {:<15} {}", device.name, device.v4, device.v6))
+        .collect();
     if lines.is_empty() {
         lines.push("No devices yet; `cloudpal device add phone` adds one.".to_owned());
     }
     if !pal.roster_sent {
-        lines.push(format!("{} does not have this list yet; it gets it at the next `cloudpal unlock`.", pal.name));
+        lines.push(format!(
+            "{} does not have this list yet; it gets it at the next `cloudpal unlock`.",
+            pal.name
+        ));
     }
     let devices: Vec<_> = roster
         .devices
@@ -91,7 +97,8 @@ pub fn list(app: App<'_>, pal: Option<&str>) -> Result<Report, Failure> {
             })
         })
         .collect();
-    let json = json!({ "pal": pal.id, "version": roster.version, "sent": pal.roster_sent, "devices": devices });
+    let json =
+        json!({ "pal": pal.id, "version": roster.version, "sent": pal.roster_sent, "devices": devices });
     Ok(Report::new(lines.join("\n"), json))
 }
 
@@ -114,7 +121,9 @@ pub fn remove(app: App<'_>, name: &str, pal: Option<&str>) -> Result<Report, Fai
         Err(_) => {}
     }
     roster::deliver(app, &mut pal)?;
-    let text = format!("{name} is cut off. To undo this: `cloudpal device restore {name}`; its config then works again.");
+    let text = format!(
+        "{name} is cut off. To undo this: `cloudpal device restore {name}`; its config then works again."
+    );
     Ok(Report::new(text, json!({ "name": name, "pal": pal.id, "removed": true })))
 }
 
@@ -127,10 +136,15 @@ pub fn restore(app: App<'_>, name: &str, pal: Option<&str>) -> Result<Report, Fa
         let gone = |device: &&Device| device.name == name;
         let device = pal.removed.iter().find(gone).cloned();
         let device = device.ok_or_else(|| {
-            Failure::new(Exit::NotFound, format!("no device \"{name}\" was removed here; add it with `cloudpal device add {name}`"))
+            Failure::new(
+                Exit::NotFound,
+                format!("no device \"{name}\" was removed here; add it with `cloudpal device add {name}`"),
+            )
         })?;
         if roster.devices.iter().any(|other| other.v4 == device.v4) {
-            let message = format!("the address of \"{name}\" went to another device; add it anew with `cloudpal device add {name}`");
+            let message = format!(
+                "the address of \"{name}\" went to another device; add it anew with `cloudpal device add {name}`"
+            );
             return Err(Failure::new(Exit::Failed, message));
         }
         pal.removed.retain(|device| device.name != name);
@@ -171,14 +185,20 @@ pub fn this(app: App<'_>, pal: Option<&str>) -> Result<(PalRecord, Device, Agree
 fn find(roster: &Roster, name: &str) -> Result<Device, Failure> {
     let device = roster.devices.iter().find(|device| device.name == name).cloned();
     device.ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("there is no device \"{name}\"; `cloudpal device list` shows those there are"))
+        Failure::new(
+            Exit::NotFound,
+            format!("there is no device \"{name}\"; `cloudpal device list` shows those there are"),
+        )
     })
 }
 
 fn entry(pal: &PalRecord, roster: &Roster, name: &str, key: AgreementKey) -> Result<Device, Failure> {
     let place = Overlay::of(pal.id).next_free(roster);
     let place = place.ok_or_else(|| {
-        Failure::new(Exit::Failed, "the network is full; remove a device first with `cloudpal device remove NAME`")
+        Failure::new(
+            Exit::Failed,
+            "the network is full; remove a device first with `cloudpal device remove NAME`",
+        )
     })?;
     Ok(Device { name: name.to_owned(), wireguard: key, v4: place.v4, v6: place.v6, added_unix_ms: unix_ms() })
 }
@@ -189,7 +209,9 @@ fn make(pal: &PalRecord, roster: &Roster, wish: &AddWish) -> Result<(Device, Zer
     let mut next = roster.clone();
     next.devices.push(device.clone());
     next.check(&Overlay::of(pal.id)).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    let endpoint = pal.endpoint.ok_or_else(|| Failure::new(Exit::Failed, "the pal's address is not known yet; run `cloudpal status`"))?;
+    let endpoint = pal.endpoint.ok_or_else(|| {
+        Failure::new(Exit::Failed, "the pal's address is not known yet; run `cloudpal status`")
+    })?;
     let conf = ClientConf {
         private_key: key,
         device: device.addresses(),
@@ -207,7 +229,8 @@ fn store_conf(app: App<'_>, pal: &PalRecord, wish: &AddWish, path: &Path, text: 
         None => person::make_private_dir(&app.person.devices_dir(pal.id)).map_err(PersonError::from)?,
         // A file of the person's may be anything; one that an interrupted run wrote holds a key nobody uses.
         Some(path) if path.exists() && !is_conf_of_nobody(app, pal, path)? => {
-            let message = format!("{} is there already and was not overwritten; choose another --conf", path.display());
+            let message =
+                format!("{} is there already and was not overwritten; choose another --conf", path.display());
             return Err(Failure::new(Exit::WouldLose, message));
         }
         Some(_) => {}
@@ -238,7 +261,9 @@ fn conf_of(device: &Device, path: &Path) -> Result<Zeroizing<String>, Failure> {
 }
 
 fn read_conf(path: &Path) -> Result<Option<(AgreementKey, ClientConf)>, Failure> {
-    let Some(bytes) = person::read(path).map_err(PersonError::from)?.map(Zeroizing::new) else { return Ok(None) };
+    let Some(bytes) = person::read(path).map_err(PersonError::from)?.map(Zeroizing::new) else {
+        return Ok(None);
+    };
     let conf = std::str::from_utf8(&bytes).ok().and_then(|text| ClientConf::parse(text).ok());
     Ok(conf.map(|conf| (AgreementSecret::from_secret(&conf.private_key).public(), conf)))
 }

@@ -32,17 +32,20 @@ pub fn run(
     browser: Browser,
 ) -> Result<(), Failure> {
     if !listen.ip().is_loopback() {
-        let message = format!("{listen} can be reached from outside; the page is only for this machine: use 127.0.0.1");
+        let message =
+            format!("{listen} can be reached from outside; the page is only for this machine: use 127.0.0.1");
         return Err(Failure::new(Exit::Usage, message));
     }
     let (pal, device, key) = device::this(app, wanted)?;
     let keys = crate::app::pinned(&pal)?;
-    let endpoint = pal.endpoint.ok_or_else(|| Failure::new(Exit::Failed, "the pal's address is not known yet"))?;
+    let endpoint =
+        pal.endpoint.ok_or_else(|| Failure::new(Exit::Failed, "the pal's address is not known yet"))?;
     let ends = Ends { key, device: device.v4, pal: keys.wireguard, hub: Overlay::of(pal.id).hub().v4 };
     let page = format!("home.{}.internal", pal.name);
     let seed = u64::from_le_bytes(person::random()?);
 
-    let stop = stop_signals().map_err(|error| Failure::because(Exit::Failed, "signals cannot be caught", error))?;
+    let stop =
+        stop_signals().map_err(|error| Failure::because(Exit::Failed, "signals cannot be caught", error))?;
     let mut forwarder = Forwarder::bind(&ends, endpoint, listen, page, seed).map_err(failed)?;
     let url = format!("http://{}/", forwarder.local_addr().map_err(failed)?);
     let text = format!("{} is open at {url} until Ctrl-C.", pal.name);
@@ -76,7 +79,9 @@ fn start_browser(url: &str) {
     }
     let quiet = || Stdio::null();
     // The address is printed all the same.
-    if let Err(error) = Command::new("xdg-open").arg(url).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn() {
+    if let Err(error) =
+        Command::new("xdg-open").arg(url).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn()
+    {
         tracing::debug!(%error, "no browser could be started");
     }
 }

@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 /// Pals on this device's list, without asking anybody.
 pub fn list(app: App<'_>) -> Result<Report, Failure> {
     let pals = app.person.pals()?;
-    let lines: Vec<_> = pals.iter().map(|pal| format!("{:<16} {}  {}{}", pal.name, pal.id, pal.host_url, note(pal))).collect();
+    let lines: Vec<_> = pals
+        .iter()
+        .map(|pal| format!("{:<16} {}  {}{}", pal.name, pal.id, pal.host_url, note(pal)))
+        .collect();
     let text = match pals.is_empty() {
         true => "No pals yet; make one with `cloudpal create --at HOST`.".to_owned(),
         false => lines.join("\n"),
@@ -105,7 +108,8 @@ fn words(info: &PalInfo, host: &HostInfo, held: Option<u64>) -> String {
         None => "",
     };
     let held = held.map_or_else(String::new, |held| format!(", {held} cpm held by the pal"));
-    let woke = info.last_wake.map_or_else(String::new, |reason| format!(", last for {}", reason_words(reason)));
+    let woke =
+        info.last_wake.map_or_else(String::new, |reason| format!(", last for {}", reason_words(reason)));
     let mut lines = vec![
         format!("{:<14} {}{data}, for {}", info.name, state_word(info.state), ago(info.since_unix_ms)),
         format!("  credit       {} with the host{held}", left_with_host(&info.account)),
@@ -115,10 +119,17 @@ fn words(info: &PalInfo, host: &HostInfo, held: Option<u64>) -> String {
         format!("  host         {} ({}), devices dial {}", host.name, host.hypervisor, info.endpoint),
     ];
     if let Some(end) = info.account.runs_out_unix_ms {
-        lines.push(format!("  NOTE         credit with the host ends {}; `cloudpal top-up {} CPM`", until(end), info.name));
+        lines.push(format!(
+            "  NOTE         credit with the host ends {}; `cloudpal top-up {} CPM`",
+            until(end),
+            info.name
+        ));
     }
     if let Some(end) = info.account.kept_until_unix_ms {
-        lines.push(format!("  NOTE         without credit; removed with its data {} unless topped up", until(end)));
+        lines.push(format!(
+            "  NOTE         without credit; removed with its data {} unless topped up",
+            until(end)
+        ));
     }
     if let Some(notice) = &info.notice {
         lines.push(format!("  NOTE         {notice}"));
@@ -166,14 +177,20 @@ pub fn unlock(app: App<'_>, wanted: Option<&str>) -> Result<Report, Failure> {
     app.progress.step(&format!("Opening the data of {}", pal.name));
     let mut session = app.session(&at, &pal)?;
     session.unlock(app.person.phrase()?.data_disk_key(pal.id))?;
+    pal.keep_locked = false;
+    app.person.save(&pal)?;
     roster::send(app, &mut session, &mut pal)?;
     Ok(done(&pal, "is unlocked", json!("unlocked")))
 }
 
-/// Closes the data disk. A pal that is not running has it closed already.
+/// Closes the data disk and keeps this device's agent from opening it again. A pal that is not running has
+/// it closed already.
 pub fn lock(app: App<'_>, wanted: Option<&str>) -> Result<Report, Failure> {
-    let pal = app.person.pal(wanted)?;
+    let _locked = app.person.lock()?;
+    let mut pal = app.person.pal(wanted)?;
     pinned(&pal)?;
+    pal.keep_locked = true;
+    app.person.save(&pal)?;
     let (at, _) = app.at_host(&pal)?;
     let info = at.info()?;
     check_keys(&pal, &info)?;
@@ -181,7 +198,7 @@ pub fn lock(app: App<'_>, wanted: Option<&str>) -> Result<Report, Failure> {
         app.awake(&at, &pal)?;
         app.session(&at, &pal)?.lock()?;
     }
-    Ok(done(&pal, "is locked", json!("locked")))
+    Ok(done(&pal, "is locked until `cloudpal unlock`", json!("locked")))
 }
 
 /// Puts a pal to sleep and waits until it sleeps.

@@ -42,7 +42,10 @@ pub fn verify(app: App<'_>, wanted: Option<&str>) -> Result<Report, Failure> {
     let chain = check(&pal, signed)?;
     let claimed = at.info()?.receipts;
     if claimed < chain.next {
-        let message = format!("the host gives {} receipts but speaks of {claimed}; keep both and ask the operator", chain.next);
+        let message = format!(
+            "the host gives {} receipts but speaks of {claimed}; keep both and ask the operator",
+            chain.next
+        );
         return Err(Failure::new(Exit::Refused, message));
     }
     let text = format!(
@@ -65,7 +68,10 @@ pub fn check(pal: &PalRecord, signed: Vec<SignedBytes>) -> Result<Chain, Failure
         let signed = Signed::<Receipt>::from(bytes);
         let receipt = signed.verify(&pal.host_key)?;
         chain.take(&receipt, signed.digest(), &list, prices.digest()).map_err(|error| {
-            Failure::new(Exit::Refused, format!("{error}; the pal does not owe this: show it to the operator"))
+            Failure::new(
+                Exit::Refused,
+                format!("{error}; the pal does not owe this: show it to the operator"),
+            )
         })?;
     }
     Ok(chain)

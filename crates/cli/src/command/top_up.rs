@@ -54,7 +54,10 @@ pub fn run(app: App<'_>, wanted: &str, cpm: u64) -> Result<Report, Failure> {
         false => String::new(),
     };
     let text = format!("{} has {given} cpm more.{before}", pal.name);
-    Ok(Report::new(text, json!({ "id": pal.id, "name": pal.name, "given_cpm": given, "resumed": resumed, "state": state })))
+    Ok(Report::new(
+        text,
+        json!({ "id": pal.id, "name": pal.name, "given_cpm": given, "resumed": resumed, "state": state }),
+    ))
 }
 
 fn hand_over(app: App<'_>, pal: &mut PalRecord, locked: &Locked, least_cpm: u64) -> Result<(), Failure> {

@@ -180,7 +180,8 @@ mod tests {
     use super::*;
 
     fn locked(amounts: &[u64]) -> Locked {
-        let ticket = |(at, cpm): (usize, &u64)| LockedTicket { cpm: *cpm, text: TicketText(format!("{at}:{cpm}")) };
+        let ticket =
+            |(at, cpm): (usize, &u64)| LockedTicket { cpm: *cpm, text: TicketText(format!("{at}:{cpm}")) };
         let tickets = amounts.iter().enumerate().map(ticket).collect();
         Locked { purpose: "x".into(), mint: "m".into(), tickets }
     }

@@ -42,7 +42,8 @@ impl<'a> Purses<'a> {
     }
 
     fn open(&self, mint: &str) -> Result<Open, CreditError> {
-        let opening = |source: Box<dyn Error + Send + Sync>| CreditError::Purse { doing: "opening the purse", source };
+        let opening =
+            |source: Box<dyn Error + Send + Sync>| CreditError::Purse { doing: "opening the purse", source };
         let person = |error: PersonError| opening(error.into());
         let seed = self.person.phrase().map_err(person)?.purse_seed();
         let dir = self.dir(mint);
@@ -58,7 +59,8 @@ impl<'a> Purses<'a> {
     }
 
     fn known(&self) -> Result<Vec<String>, CreditError> {
-        let reading = |source: Box<dyn Error + Send + Sync>| CreditError::Purse { doing: "reading the purses", source };
+        let reading =
+            |source: Box<dyn Error + Send + Sync>| CreditError::Purse { doing: "reading the purses", source };
         let mut mints = Vec::new();
         for dir in person::list(&self.person.purse_dir()).map_err(|error| reading(error.into()))? {
             let seller = person::read(&dir.join("seller")).map_err(|error| reading(error.into()))?;
@@ -117,9 +119,10 @@ impl Open {
     fn buy_error(&self, error: BuyError) -> CreditError {
         match error {
             BuyError::Voucher(error) => CreditError::Voucher(error.to_string()),
-            BuyError::Refused(source) => {
-                CreditError::Refused("the ticket seller did not accept this voucher".into(), Some(source.into()))
-            }
+            BuyError::Refused(source) => CreditError::Refused(
+                "the ticket seller did not accept this voucher".into(),
+                Some(source.into()),
+            ),
             BuyError::Unfinished(error) => self.work_error("buying credit", error),
         }
     }
@@ -156,9 +159,11 @@ fn text_of(ticket: Ticket) -> LockedTicket {
 
 fn tickets_of(texts: &[TicketText]) -> Result<Vec<Ticket>, CreditError> {
     let read = |text: &TicketText| serde_json::from_str(&text.0);
-    texts.iter().map(read).collect::<Result<_, _>>().map_err(|error| {
-        CreditError::Refused("what came back is not a ticket".into(), Some(Box::new(error)))
-    })
+    texts
+        .iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .map_err(|error| CreditError::Refused("what came back is not a ticket".into(), Some(Box::new(error))))
 }
 
 impl Credit for Purses<'_> {
@@ -218,7 +223,11 @@ impl Credit for Purses<'_> {
         let mut all = open.run(open.purse.handed()).map_err(&reading)?;
         all.extend(open.run(open.purse.unfinished()).map_err(&reading)?);
         let pal = pal.to_string();
-        Ok(all.into_iter().filter(|one| one.pal.ends_with(&pal)).map(|one| text_of(one.ticket).text).collect())
+        Ok(all
+            .into_iter()
+            .filter(|one| one.pal.ends_with(&pal))
+            .map(|one| text_of(one.ticket).text)
+            .collect())
     }
 
     fn take_back(

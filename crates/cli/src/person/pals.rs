@@ -62,6 +62,9 @@ pub struct PalRecord {
     pub removed: Vec<Device>,
     /// The top-up under way began by paying its first step to the host directly.
     pub paying_directly: bool,
+    /// The owner locked it on purpose: agents leave it so until it is unlocked by hand.
+    #[serde(default)]
+    pub keep_locked: bool,
 }
 
 impl Person {

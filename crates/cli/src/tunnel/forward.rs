@@ -110,9 +110,11 @@ impl Forwarder {
             PollFd::new(self.udp.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
         ];
-        watched.extend(self.connections.iter().map(|connection| {
-            PollFd::new(connection.socket.as_fd(), connection.wants())
-        }));
+        watched.extend(
+            self.connections
+                .iter()
+                .map(|connection| PollFd::new(connection.socket.as_fd(), connection.wants())),
+        );
         // Rounded up, so that what is due in half a millisecond is not waited for in a busy loop.
         let timeout = u16::try_from(pause.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
         match poll(&mut watched, PollTimeout::from(timeout)) {

@@ -28,9 +28,10 @@ impl Refusal {
     pub fn answer(self) -> Vec<u8> {
         match self {
             Refusal::Malformed => page("400 Bad Request", "This is not a request that a browser makes."),
-            Refusal::OtherHost => {
-                page("421 Misdirected Request", "This port is a pal's page. Use the address that cloudpal open printed.")
-            }
+            Refusal::OtherHost => page(
+                "421 Misdirected Request",
+                "This port is a pal's page. Use the address that cloudpal open printed.",
+            ),
         }
     }
 }
@@ -147,9 +148,13 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        for head in ["\r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: localhost:8080\r\nHost: localhost:8080\r\n\r\n"]
-        {
+        for head in [
+            "\r\n\r\n",
+            "GET /\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: localhost:8080\r\nHost: localhost:8080\r\n\r\n",
+        ] {
             assert_eq!(rewritten(head), Err(Refusal::Malformed), "{head:?}");
         }
         assert_eq!(head_length(b"GET / HTTP/1.1\r\n"), Ok(None));

@@ -84,7 +84,8 @@ impl Credit for FakeCredit {
                 let cpm = (1 << left.ilog2()).min(64);
                 purse.made += 1;
                 let padding = "x".repeat(600);
-                let text = format!("{{\"amount\":{cpm},\"secret\":\"s{}\",\"padding\":\"{padding}\"}}", purse.made);
+                let text =
+                    format!("{{\"amount\":{cpm},\"secret\":\"s{}\",\"padding\":\"{padding}\"}}", purse.made);
                 tickets.push(LockedTicket { cpm, text: TicketText(text) });
                 left -= cpm;
             }
@@ -104,12 +105,7 @@ impl Credit for FakeCredit {
         Ok(())
     }
 
-    fn take_back(
-        &self,
-        _: &str,
-        tickets: &[TicketText],
-        signatures: &[String],
-    ) -> Result<u64, CreditError> {
+    fn take_back(&self, _: &str, tickets: &[TicketText], signatures: &[String]) -> Result<u64, CreditError> {
         assert_eq!(tickets.len(), signatures.len());
         Ok(self.step(|purse| {
             let ours = |ticket: &&TicketText| purse.out.iter().any(|(_, out)| out == *ticket);

@@ -31,6 +31,8 @@ pub struct State {
     /// The next pal's keys are made of this.
     pub pal_key: u8,
     pub deleted: Vec<String>,
+    /// How often somebody asked how a pal is.
+    pub looks: u64,
     /// What each receipt charges.
     pub receipt_cost: Milli,
     nonces: HashSet<u64>,
@@ -62,6 +64,7 @@ impl FakeHost {
             pals: HashMap::new(),
             pal_key: 0x50,
             deleted: Vec::new(),
+            looks: 0,
             receipt_cost: Milli(1000),
             nonces: HashSet::new(),
             sessions: 0,
@@ -114,7 +117,8 @@ fn answer(state: &Mutex<State>, method: &Method, uri: &Uri, headers: &HeaderMap,
         return lost();
     }
     answer.unwrap_or_else(|error| {
-        let status = if error.code == ErrorCode::NotFound { StatusCode::NOT_FOUND } else { StatusCode::FORBIDDEN };
+        let status =
+            if error.code == ErrorCode::NotFound { StatusCode::NOT_FOUND } else { StatusCode::FORBIDDEN };
         (status, Json(error)).into_response()
     })
 }
@@ -133,6 +137,7 @@ impl State {
         let (id, action) = (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default());
         let missing = || refusal(ErrorCode::NotFound, "there is no such pal of yours here");
         let (key, prices, cost) = (self.key.clone(), self.prices.clone(), self.receipt_cost);
+        self.looks += u64::from(method == Method::GET && action.is_empty());
         let pal = self.pals.get_mut(&id).filter(|pal| pal.wish.owner_sign == signer).ok_or_else(missing)?;
         match (method.as_str(), action) {
             ("GET", "") => {
@@ -179,7 +184,8 @@ impl State {
             }
             ("GET", "receipts") => {
                 let from: u64 = uri.query().unwrap().trim_start_matches("from=").parse().unwrap();
-                let receipts = receipts(pal, &key, &prices, cost).into_iter().skip(from as usize).take(2).collect();
+                let receipts =
+                    receipts(pal, &key, &prices, cost).into_iter().skip(from as usize).take(2).collect();
                 let acknowledged = pal.info.acknowledged;
                 return Ok(Json(Receipts { receipts, acknowledged }).into_response());
             }
@@ -188,11 +194,18 @@ impl State {
         Ok(Json(pal.info.clone()).into_response())
     }
 
-    fn signer(&mut self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<PublicKey, ApiError> {
+    fn signer(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<PublicKey, ApiError> {
         let header = headers.get(HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let request = Request { method: method.as_str(), path: uri.path_and_query().unwrap().as_str(), body };
-        let stamp =
-            request.check(header, now_ms()).map_err(|error| refusal(ErrorCode::Refused, &error.to_string()))?;
+        let stamp = request
+            .check(header, now_ms())
+            .map_err(|error| refusal(ErrorCode::Refused, &error.to_string()))?;
         assert!(self.nonces.insert(stamp.nonce), "a nonce was used twice");
         Ok(stamp.key)
     }

@@ -24,7 +24,7 @@ pub struct FakePal {
 }
 
 enum Talk {
-    Shaking(Option<PalHandshake>),
+    Shaking(PalHandshake),
     Standing(Channel),
 }
 
@@ -100,16 +100,17 @@ impl FakePal {
     pub fn hear(&mut self, session: u64, message: &[u8]) -> Vec<u8> {
         match self.sessions.remove(&session) {
             None => {
-                let started = PalHandshake::answer(self.wish.id, &self.secret, self.wish.owner_unlock, message);
+                let started =
+                    PalHandshake::answer(self.wish.id, &self.secret, self.wish.owner_unlock, message);
                 let Ok((shaking, answer)) = started else { return Vec::new() };
-                self.sessions.insert(session, Talk::Shaking(Some(shaking)));
+                self.sessions.insert(session, Talk::Shaking(shaking));
                 answer
             }
             Some(Talk::Shaking(shaking)) => {
-                if let Ok(channel) = shaking.unwrap().finish(message) {
-                    self.sessions.insert(session, Talk::Standing(channel));
-                }
-                Vec::new()
+                let Ok(mut channel) = shaking.finish(message) else { return Vec::new() };
+                let answer = channel.seal(&PalReply::Done).unwrap();
+                self.sessions.insert(session, Talk::Standing(channel));
+                answer
             }
             Some(Talk::Standing(mut channel)) => {
                 let Ok(request) = channel.open::<OwnerRequest>(message) else { return Vec::new() };
@@ -147,7 +148,10 @@ impl FakePal {
             }
             OwnerRequest::AddTickets(tickets) => {
                 for ticket in tickets {
-                    assert!(!self.host_has.contains_key(&secret_of(&ticket)), "the pal gets what the host has already");
+                    assert!(
+                        !self.host_has.contains_key(&secret_of(&ticket)),
+                        "the pal gets what the host has already"
+                    );
                     self.pal_has.insert(secret_of(&ticket), ticket);
                 }
                 PalReply::Done
