@@ -7,12 +7,13 @@
 //!      swap ------------------------------> finish, done
 //!        | refused                            ^
 //!        v                  all signed,       |
-//!      restore the blanks ----inputs spent----+
+//!      look at the inputs, then --------------+
+//!      restore the blanks    inputs spent
 //!        | none signed
 //!        v
-//!      look at the inputs: all unspent -> Refused (roll back)
-//!                          some spent  -> Spent   (someone else took them)
-//!                          pending     -> Unfinished (ask again later)
+//!      inputs: all unspent -> Refused (roll back)
+//!              some spent  -> Spent   (someone else took them)
+//!              pending     -> Unfinished (ask again later)
 //! ```
 //!
 //! No answer at all is always `Unfinished`: the caller keeps its record and calls again.
@@ -59,18 +60,15 @@ pub fn exchange(
         Err(other) => return Err(ExchangeError::Unfinished(other)),
     };
 
-    let signed = signed_before(seller, &outputs)?;
+    // An earlier try of the same exchange may be finishing at the seller right now, so the order matters:
+    // what is spent before it is asked what was signed has been signed by then.
     let ys = ys_of(inputs)?;
-    let states = seller.states(&ys).map_err(ExchangeError::Unfinished)?;
-    if states.iter().any(|state| matches!(state, State::Pending | State::PendingSpent)) {
-        return Err(ExchangeError::Unfinished(refusal));
+    let Some(mut spent) = spent(seller, &ys)? else { return Err(ExchangeError::Unfinished(refusal)) };
+    let signed = signed_before(seller, &outputs)?;
+    if signed.is_some() && spent.len() < inputs.len() {
+        let Some(again) = self::spent(seller, &ys)? else { return Err(ExchangeError::Unfinished(refusal)) };
+        spent = again;
     }
-    let spent: Vec<String> = ys
-        .iter()
-        .zip(&states)
-        .filter(|(_, state)| **state == State::Spent)
-        .map(|(y, _)| y.to_hex())
-        .collect();
     match signed {
         Some(signatures) if spent.len() == inputs.len() => finish(seller, keysets, blanks, &signatures),
         Some(_) => Err(ExchangeError::BlanksUsed),
@@ -102,6 +100,16 @@ pub fn issue(
         }
         Err(other) => Err(ExchangeError::Unfinished(other)),
     }
+}
+
+/// Which inputs are spent, by Y in hex; none while any is pending.
+fn spent(seller: &Seller, ys: &[PublicKey]) -> Result<Option<Vec<String>>, ExchangeError> {
+    let states = seller.states(ys).map_err(ExchangeError::Unfinished)?;
+    if states.iter().any(|state| matches!(state, State::Pending | State::PendingSpent)) {
+        return Ok(None);
+    }
+    let spent = ys.iter().zip(&states).filter(|(_, state)| **state == State::Spent);
+    Ok(Some(spent.map(|(y, _)| y.to_hex()).collect()))
 }
 
 /// All signatures on `outputs` in order, or none if not every one was signed.

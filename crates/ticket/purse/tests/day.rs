@@ -229,6 +229,39 @@ fn two_programs_on_one_folder_take_turns() {
 }
 
 #[test]
+fn two_programs_on_one_till_redeem_and_settle_once() {
+    let world = World::new();
+    let (purse, till) = (world.purse(), world.till());
+    world.wait(purse.buy(&world.voucher(120), |_| {})).unwrap();
+    let seller = Seller::new(world.url(), &Route::Direct).unwrap();
+    for round in 1..=3 {
+        let tickets = world.wait(purse.lock(request(&till, step_amounts(40), now_unix() + MONTH))).unwrap();
+        till.accept("pal", &tickets, &Terms::at(now_unix())).unwrap();
+        let redeemed: u64 = std::thread::scope(|scope| {
+            let programs: Vec<_> = (0..3).map(|_| Till::open(&world.path("till")).unwrap()).collect();
+            let seller = &seller;
+            let running: Vec<_> = programs
+                .into_iter()
+                .map(|till| scope.spawn(move || (till.redeem(seller).unwrap(), till.settle(seller, "dc"))))
+                .collect();
+            running
+                .into_iter()
+                .map(|one| {
+                    let (redeemed, settled) = one.join().unwrap();
+                    settled.unwrap();
+                    assert_eq!(redeemed.expired, 0);
+                    redeemed.amount
+                })
+                .sum()
+        });
+        assert_eq!(redeemed, 40);
+        let totals = till.totals().unwrap();
+        assert_eq!((totals.held, totals.own, totals.settled), (0, 0, round * 40));
+    }
+    assert_eq!(world.outstanding(), 0);
+}
+
+#[test]
 fn a_rotation_leaves_balance_and_locked_tickets_good() {
     let mut world = World::new();
     let (purse, till) = (world.purse(), world.till());

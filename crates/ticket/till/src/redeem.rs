@@ -3,8 +3,6 @@
 //! The outputs' secrets are stored before anything is sent, so a lost reply costs nothing: the next
 //! call sends the same again, and the seller gives the same signatures.
 
-use std::sync::PoisonError;
-
 use cashu::{Proof, ProofsMethods};
 use cloudpal_form::{
     Blank, BlankError, ExchangeError, Keyset, MAX_TICKETS, Seller, SellerError, Ticket, exchange,
@@ -57,7 +55,7 @@ impl Till {
     /// Redeems everything held of `seller`, in batches; first finishes what was cut short. Blocks on
     /// the network. Call it again after any error: nothing is redeemed twice, nothing is lost.
     pub fn redeem(&self, seller: &Seller) -> Result<Redeemed, RedeemError> {
-        let _alone = self.redeeming.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn()?;
         let keysets = seller.keysets()?;
         let mut redeemed = Redeemed::default();
         loop {

@@ -7,7 +7,6 @@
 //! Cut anywhere, the next call goes on from what was noted: the seller takes one set of proofs a quote and
 //! writes one note a quote.
 
-use std::sync::PoisonError;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -63,7 +62,7 @@ impl Till {
     /// Settles everything redeemed of `seller` for `account`, by which the seller knows this data centre.
     /// Returns one note a batch; none if there was nothing. Blocks on the network.
     pub fn settle(&self, seller: &Seller, account: &str) -> Result<Vec<Settled>, SettleError> {
-        let _alone = self.redeeming.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn()?;
         let mut notes = Vec::new();
         loop {
             let open = match self.open_settlement(seller.url())? {

@@ -1,9 +1,9 @@
 //! A till: one key, one file of records.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cashu::{PublicKey, SecretKey};
 
@@ -14,8 +14,22 @@ use crate::store::{Store, StoreError};
 pub struct Till {
     pub(crate) key: SecretKey,
     pub(crate) store: Store,
-    /// Held while redeeming: two at once would put one ticket into two exchanges.
-    pub(crate) redeeming: Mutex<()>,
+    lock: File,
+    lock_path: PathBuf,
+    busy: Mutex<()>,
+}
+
+/// Held while redeeming or settling, against other threads and, by file lock, other programs: of two at
+/// once, one could undo what the other is about to finish.
+pub(crate) struct Turn<'a> {
+    lock: &'a File,
+    _busy: MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 /// What a till has, in whole cpm.
@@ -63,7 +77,15 @@ impl Till {
             .map_err(|source| OpenError::Folder { path: dir.to_owned(), source })?;
         let key = key::keep(&dir.join("till.key"))?;
         let store = Store::open(&dir.join("till.sqlite"))?;
-        Ok(Self { key, store, redeeming: Mutex::new(()) })
+        let lock_path = dir.join("till.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(|source| StoreError::Io { path: lock_path.clone(), source })?;
+        Ok(Self { key, store, lock, lock_path, busy: Mutex::new(()) })
     }
 
     /// The key to lock tickets to: compressed secp256k1, 66 hex digits.
@@ -121,6 +143,13 @@ impl Till {
                 row.get::<_, Option<i64>>(0).map(|earliest| earliest.map(|at| at as u64))
             })
         })
+    }
+
+    pub(crate) fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let io = |source| StoreError::Io { path: self.lock_path.clone(), source };
+        self.lock.lock().map_err(io)?;
+        Ok(Turn { lock: &self.lock, _busy: busy })
     }
 
     pub(crate) fn point(&self) -> PublicKey {
