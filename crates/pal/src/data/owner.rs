@@ -46,12 +46,6 @@ impl<T> Sessions<T> {
     }
 }
 
-/// What a message led to: bytes to answer with, if any.
-enum Step {
-    Answer(Vec<u8>),
-    Silent,
-}
-
 impl Owner {
     /// Answers as the pal in `start`.
     pub fn new(
@@ -68,11 +62,10 @@ impl Owner {
     pub async fn serve(mut self, mut messages: mpsc::Receiver<(u64, Vec<u8>)>) {
         while let Some((session, message)) = messages.recv().await {
             let locked = match self.step(session, &message).await {
-                Ok((Step::Answer(answer), locked)) => {
+                Ok((answer, locked)) => {
                     self.reply(session, answer).await;
                     locked
                 }
-                Ok((Step::Silent, locked)) => locked,
                 // Empty: refused and forgotten.
                 Err(_) => {
                     self.reply(session, Vec::new()).await;
@@ -89,27 +82,28 @@ impl Owner {
         let _ = self.to_init.send(FromData::Host(ToHost::Relay { session, message })).await;
     }
 
-    /// One message of a session; also whether the disk was locked by it. A session that is refused is not
+    /// The answer to one message of a session; also whether the disk was locked by it. A session that is refused is not
     /// put back.
-    async fn step(&mut self, number: u64, message: &[u8]) -> Result<(Step, bool), ChannelError> {
+    async fn step(&mut self, number: u64, message: &[u8]) -> Result<(Vec<u8>, bool), ChannelError> {
         match self.sessions.take(number) {
             None => {
                 let (handshake, answer) =
                     PalHandshake::answer(self.start.pal, &self.key, self.start.owner_unlock, message)?;
                 self.sessions.put(number, Session::Greeted(handshake));
-                Ok((Step::Answer(answer), false))
+                Ok((answer, false))
             }
             Some(Session::Greeted(handshake)) => {
-                let channel = handshake.finish(message)?;
+                let mut channel = handshake.finish(message)?;
+                let greeting = channel.seal(&PalReply::Done)?;
                 self.sessions.put(number, Session::Stands(Box::new(channel)));
-                Ok((Step::Silent, false))
+                Ok((greeting, false))
             }
             Some(Session::Stands(mut channel)) => {
                 let request = channel.open(message)?;
                 let (reply, locked) = self.handle(request).await;
                 let answer = channel.seal(&reply)?;
                 self.sessions.put(number, Session::Stands(channel));
-                Ok((Step::Answer(answer), locked))
+                Ok((answer, locked))
             }
         }
     }
