@@ -268,7 +268,7 @@ impl Connection {
         while !self.browser_is_done && self.up.len() < HELD {
             match self.socket.read(&mut buffer) {
                 Ok(0) => self.browser_is_done = true,
-                Ok(size) => self.from_browser(&buffer[..size], names),
+                Ok(size) => self.take_request(&buffer[..size], names),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -277,7 +277,7 @@ impl Connection {
         Ok(())
     }
 
-    fn from_browser(&mut self, bytes: &[u8], names: &Names) {
+    fn take_request(&mut self, bytes: &[u8], names: &Names) {
         let Some(head) = &mut self.head else { return self.up.extend_from_slice(bytes) };
         head.extend_from_slice(bytes);
         let rewritten = match http::head_length(head) {
