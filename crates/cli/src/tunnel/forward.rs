@@ -93,6 +93,8 @@ impl Forwarder {
         while !self.wait(stop, pause)? {
             self.datagrams_in();
             self.accept();
+            // Before the connections, which take what came, and after them, for what they gave.
+            self.tunnel.advance(self.began.elapsed());
             for connection in self.connections.iter_mut().filter(|connection| !connection.is_over) {
                 connection.carry(&mut self.tunnel, &self.names);
             }
