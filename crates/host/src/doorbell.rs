@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The thread looks this often whether it is still wanted.
@@ -57,6 +58,7 @@ struct Shared {
 /// A pal's doorbell with its thread.
 pub(crate) struct BellThread {
     shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl BellThread {
@@ -86,12 +88,12 @@ impl BellThread {
             changed: Condvar::new(),
             memory,
         });
-        let thread = shared.clone();
-        std::thread::Builder::new()
+        let watched = shared.clone();
+        let thread = std::thread::Builder::new()
             .name("doorbell".into())
-            .spawn(move || watch(&thread, &tun, &messages))
+            .spawn(move || watch(&watched, &tun, &messages))
             .context("cannot start the doorbell's thread")?;
-        Ok(BellThread { shared })
+        Ok(BellThread { shared, thread: Some(thread) })
     }
 
     /// Sends the pal's packets to the doorbell from now on, with what the firewall recorded of its
@@ -144,6 +146,10 @@ impl BellThread {
 impl Drop for BellThread {
     fn drop(&mut self) {
         self.shared.set(Watch::Stop);
+        // The TUN has room for one opener: it is let go before anybody opens it again.
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
 

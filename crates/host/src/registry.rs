@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use tokio::sync::{Notify, oneshot, watch};
 
 /// What the whole agent shares.
@@ -50,6 +51,7 @@ pub struct Registry {
     /// `stop-all` asks the agent to end.
     pub(crate) stop: Notify,
     pals: RwLock<BTreeMap<PalId, Arc<Pal>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// One creation at a time: addresses and ids are chosen under it.
     creating: Mutex<()>,
 }
@@ -98,7 +100,7 @@ impl Pal {
     }
 
     /// Tells the pal's worker that the agent stops; the machine goes on.
-    pub fn leave(&self) {
+    fn leave(&self) {
         // A worker that has ended needs no telling.
         let _ = self.messages.send(Message::Leave);
     }
@@ -131,6 +133,7 @@ impl Registry {
             seen: Seen::default(),
             stop: Notify::new(),
             pals: RwLock::default(),
+            threads: Mutex::default(),
             creating: Mutex::default(),
         }
     }
@@ -178,6 +181,7 @@ impl Registry {
         let owner = record.owner_sign;
         let started =
             Worker::start(self.clone(), record).with_context(|| format!("cannot take up pal {id}"))?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(started.thread);
         let pal = Arc::new(Pal {
             id,
             owner,
@@ -197,6 +201,15 @@ impl Registry {
     /// All pals.
     pub fn all(&self) -> Vec<Arc<Pal>> {
         self.pals.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Ends all workers; machines go on.
+    pub fn leave_all(&self) {
+        self.all().iter().for_each(|pal| pal.leave());
+        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+            // A worker that panicked has said so already.
+            drop(thread.join());
+        }
     }
 
     /// A removed pal's worker says goodbye.

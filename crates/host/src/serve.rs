@@ -48,7 +48,7 @@ pub fn serve(state: &Path) -> anyhow::Result<()> {
     let pals = registry.resume_all()?;
     let runtime = runtime()?;
     let end = runtime.block_on(listen(&registry, pals));
-    registry.all().iter().for_each(|pal| pal.leave());
+    registry.leave_all();
     runtime.shutdown_timeout(DRAIN);
     match end? {
         End::Leave => Ok(()),
@@ -68,7 +68,7 @@ pub fn stop_without_agent(state: &Path) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     })?;
-    registry.all().iter().for_each(|pal| pal.leave());
+    registry.leave_all();
     take_down(&registry)
 }
 

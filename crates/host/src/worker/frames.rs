@@ -4,7 +4,7 @@ use super::Worker;
 use crate::lifecycle::{Event, SleepReason};
 use cloudpal_protocol::VERSION;
 use cloudpal_protocol::api::PalState;
-use cloudpal_protocol::guest::{PalKeys, Phase, ToGuest, ToHost};
+use cloudpal_protocol::guest::{DataState, PalKeys, Phase, ToGuest, ToHost};
 
 impl Worker {
     /// Sends a frame; `false` if there is nobody to send it to. The port is opened anew at the next tick.
@@ -63,12 +63,15 @@ impl Worker {
             self.record.notice = Some(notice.into());
         }
         self.record.keys = Some(keys);
+        self.data = Some(DataState::Locked);
         self.network_up();
         self.event(Event::Booted);
     }
 
     fn guest_awake(&mut self, generation: u64) {
         if generation == self.record.generation {
+            // What opened the data ended when the guest quiesced.
+            self.data = Some(DataState::Locked);
             self.network_up();
             self.event(Event::Woken);
         }

@@ -25,6 +25,7 @@ pub use machine::{take_down_cgroup, take_down_network};
 use port::Port;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
@@ -90,6 +91,7 @@ pub struct Published {
 
 /// A worker that was started.
 pub struct Started {
+    pub(crate) thread: JoinHandle<()>,
     pub(crate) messages: Sender<Message>,
     pub(crate) published: watch::Receiver<Published>,
     pub(crate) info: watch::Receiver<PalInfo>,
@@ -156,11 +158,11 @@ impl Worker {
             info,
             published,
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(format!("pal-{}", worker.record.id.short()))
             .spawn(move || worker.run(&inbox))
             .context("cannot start its thread")?;
-        Ok(Started { messages, published: published_watch, info: info_watch })
+        Ok(Started { thread, messages, published: published_watch, info: info_watch })
     }
 
     fn id(&self) -> PalId {
