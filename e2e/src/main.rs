@@ -53,6 +53,9 @@ enum Play {
         /// Numbers that chance is drawn from [default: another each time]
         #[arg(long)]
         seed: Option<u64>,
+        /// Seconds without use until the pal sleeps; the real rule is 180
+        #[arg(long, default_value_t = 180)]
+        idle_s: u32,
     },
     /// Twice in a row with faults, judged by counts and states
     Test {
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
         return cloudpal_machine::helper_main();
     }
     let done = match Args::parse().play {
-        Play::Demo { json, seed } => day::demo(seed).map(|report| report.print(json)),
+        Play::Demo { json, seed, idle_s } => day::demo(seed, idle_s).map(|report| report.print(json)),
         Play::Test { seed } => day::test(seed),
     };
     match done {

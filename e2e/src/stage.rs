@@ -285,6 +285,9 @@ impl Drop for Stage {
 pub fn keep_logs(dir: &Path) {
     for party in ["mint", "host", "person"] {
         for log in fs::read_dir(dir.join(party).join("log")).into_iter().flatten().flatten() {
+            if log.path().extension().is_none_or(|end| end != "log") {
+                continue;
+            }
             let text = fs::read_to_string(log.path()).unwrap_or_default();
             let lines: Vec<_> = text.lines().collect();
             let last = &lines[lines.len().saturating_sub(40)..];

@@ -55,7 +55,8 @@ pub fn running(state: &State) -> Result<bool> {
 pub fn stop_everything(state: &State) -> Result<()> {
     let Some(mut memory) = state.recall()? else { return Ok(()) };
     let mut failed = Vec::new();
-    if memory.has_done("host-init") {
+    // Without its uplink no pal of this folder has a network, and so no machine: all was stopped before.
+    if memory.has_done("host-init") && exists(&Net::new(state, &memory).data_centre()) {
         failed.extend(output(program(state, Party::Host, "cloudpal-host").arg("stop-all")).err());
     }
     for service in memory.services.iter().rev() {

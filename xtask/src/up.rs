@@ -1,7 +1,7 @@
 //! `cargo xtask up`: from a fresh machine to a running pal.
 
 use crate::outside::{Outside, Wishes, text};
-use crate::run::{step, watched};
+use crate::run::{output, step};
 use crate::service::{Party, Service, already, program};
 use crate::state::{Memory, State, person_user, write};
 use crate::{StateOption, build, down, kernel, net, packages, root, tree};
@@ -210,7 +210,9 @@ fn free_ports() -> Result<(u16, u16)> {
 }
 
 fn start_mint(state: &State, memory: &mut Memory) -> Result<Value> {
-    memory.once(state, "mint-init", || watched(program(state, Party::Mint, "cloudpal-mint").arg("init")))?;
+    memory.once(state, "mint-init", || {
+        output(program(state, Party::Mint, "cloudpal-mint").arg("init")).map(drop)
+    })?;
     let listen = format!("127.0.0.1:{}", memory.mint_port);
     serve(state, memory, Party::Mint, "cloudpal-mint", &["serve", "--listen", &listen])
 }
@@ -240,14 +242,14 @@ fn start_host(
         if let Some(address) = options.listen {
             init.args(["--endpoint-host", &address.to_string()]);
         }
-        watched(init)
+        output(init).map(drop)
     })?;
     let parts = parts_of_image()?;
     if memory.image != parts {
         let mut image = host();
         image.args(["image", "build", "--kernel-tree"]).arg(state.program("kernel"));
         image.arg("--init").arg(state.program("cloudpal-init")).arg("--pald").arg(state.program("cloudpald"));
-        watched(&mut image)?;
+        output(image)?;
         memory.image = parts;
         state.remember(memory)?;
     }
