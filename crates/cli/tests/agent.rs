@@ -1,5 +1,8 @@
 //! The agent as a program of its own, against a host in this one.
 
+// Helpers of tests, too, fail by panicking.
+#![allow(clippy::unwrap_used)]
+
 mod fake;
 
 use cloudpal_cli::command::{create, pals};

@@ -1,5 +1,8 @@
 //! What the commands answer, and how they refuse.
 
+// Helpers of tests, too, fail by panicking.
+#![allow(clippy::unwrap_used)]
+
 mod fake;
 
 use cloudpal_cli::command::delete::Consent;

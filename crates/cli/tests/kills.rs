@@ -1,5 +1,8 @@
 //! A kill between any two steps: nothing lost, nothing doubled, and the same command goes on.
 
+// Helpers of tests, too, fail by panicking.
+#![allow(clippy::unwrap_used)]
+
 mod fake;
 
 use cloudpal_cli::command::delete::Consent;

@@ -1,5 +1,8 @@
 //! The program as it is run: exit codes, what goes where, and what never does.
 
+// Helpers of tests, too, fail by panicking.
+#![allow(clippy::unwrap_used)]
+
 use serde_json::Value;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,8 @@
 //! The real purse against a real seller, as the commands use it.
 
+// Helpers of tests, too, fail by panicking.
+#![allow(clippy::unwrap_used)]
+
 use cloudpal_cli::credit::{Credit, CreditError, LockWish, Purses};
 use cloudpal_cli::person::{Person, PersonError};
 use cloudpal_core::{PalId, Secret, SeedPhrase};

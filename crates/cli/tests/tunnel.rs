@@ -1,5 +1,8 @@
 //! The tunnel against a hub made of the same protocols in the test: a page behind WireGuard and TCP.
 
+// Helpers of tests, too, fail by panicking.
+#![allow(clippy::unwrap_used)]
+
 use cloudpal_cli::tunnel::core::{Ends, StreamState, Tunnel};
 use cloudpal_cli::tunnel::forward::Forwarder;
 use cloudpal_core::{AgreementSecret, Secret};

@@ -24,7 +24,7 @@ pub struct FakePal {
 }
 
 enum Talk {
-    Shaking(PalHandshake),
+    Shaking(Box<PalHandshake>),
     Standing(Channel),
 }
 
@@ -103,7 +103,7 @@ impl FakePal {
                 let started =
                     PalHandshake::answer(self.wish.id, &self.secret, self.wish.owner_unlock, message);
                 let Ok((shaking, answer)) = started else { return Vec::new() };
-                self.sessions.insert(session, Talk::Shaking(shaking));
+                self.sessions.insert(session, Talk::Shaking(Box::new(shaking)));
                 answer
             }
             Some(Talk::Shaking(shaking)) => {
