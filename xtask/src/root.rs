@@ -3,6 +3,7 @@
 use crate::run::has_program;
 use anyhow::{Context as _, Result, bail};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 /// Whether we are root.
@@ -18,6 +19,16 @@ pub fn reachable() -> bool {
 /// A command run as root.
 pub fn command(line: &str) -> Command {
     if are_we() { crate::run::command(line) } else { crate::run::command(&format!("sudo -- {line}")) }
+}
+
+/// A program of ours run as root.
+pub fn program(path: &Path) -> Command {
+    if are_we() {
+        return Command::new(path);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.arg("--").arg(path);
+    sudo
 }
 
 /// This program again with the same arguments and `extra`, through sudo. None when we are root already.

@@ -2,10 +2,9 @@
 //! nothing else.
 
 use crate::check::{self, leftovers::Traces};
-use crate::run::{command, watched};
+use crate::run::watched;
 use crate::{build, kernel, packages, root, tree};
 use anyhow::{Result, bail};
-use std::process::Command;
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -40,7 +39,7 @@ pub fn test(options: &Options) -> Result<()> {
         steps.run("programs", build::programs);
         let before = Traces::now()?;
         steps.run("a pal's day, twice", || {
-            watched(as_root(&tree::program("cloudpal-e2e")?.to_string_lossy()).arg("test"))
+            watched(root::program(&tree::program("cloudpal-e2e")?).arg("test"))
         });
         steps.run("nothing left behind", || before.compare(&Traces::now()?));
     }
@@ -60,10 +59,6 @@ fn tests_as_root(arguments: &[&str]) -> Result<()> {
         );
     }
     watched(cargo.args(arguments))
-}
-
-fn as_root(program: &str) -> Command {
-    if root::are_we() { command(program) } else { command(&format!("sudo -- {program}")) }
 }
 
 /// What was run and how it ended.

@@ -25,7 +25,7 @@ const ROOMS: [Room; 16] = [
     room("cloudpal-meter", &BASE),
     room("cloudpal-form", &BASE),
     room("cloudpal-link", &["cloudpal-core", "cloudpal-protocol", "cloudpal-plan"]),
-    room("cloudpal-machine", &["cloudpal-core", "cloudpal-protocol", "cloudpal-image"]),
+    Room { name: "cloudpal-machine", may: &BASE, dev: &["cloudpal-image"] },
     room("cloudpal-image", &BASE),
     Room {
         name: "cloudpal-purse",
@@ -42,10 +42,11 @@ const ROOMS: [Room; 16] = [
         may: &["cloudpal-core", "cloudpal-protocol", "cloudpal-form"],
         dev: &["cloudpal-purse", "cloudpal-till"],
     },
-    Room { name: "cloudpal-guest", may: &BASE, dev: &["cloudpal-machine", "cloudpal-image"] },
+    // Programs may join any pillars; these lists say which they do.
+    room("cloudpal-guest", &["cloudpal-core", "cloudpal-protocol", "cloudpal-link"]),
     room(
         "cloudpal-pal",
-        &["cloudpal-core", "cloudpal-protocol", "cloudpal-plan", "cloudpal-link", "cloudpal-form"],
+        &["cloudpal-core", "cloudpal-protocol", "cloudpal-plan", "cloudpal-link", "cloudpal-meter"],
     ),
     room(
         "cloudpal-host",
@@ -61,17 +62,11 @@ const ROOMS: [Room; 16] = [
             "cloudpal-till",
         ],
     ),
-    room(
-        "cloudpal-cli",
-        &[
-            "cloudpal-core",
-            "cloudpal-protocol",
-            "cloudpal-plan",
-            "cloudpal-link",
-            "cloudpal-form",
-            "cloudpal-purse",
-        ],
-    ),
+    Room {
+        name: "cloudpal-cli",
+        may: &["cloudpal-core", "cloudpal-protocol", "cloudpal-plan", "cloudpal-meter", "cloudpal-purse"],
+        dev: &["cloudpal-mint"],
+    },
     room("xtask", &[]),
 ];
 
