@@ -1,7 +1,6 @@
 //! The two processes that init starts and watches. Each has one end of a socket pair as its standard
 //! input and speaks frames on it both ways.
 
-use crate::clock::Deadline;
 use crate::wire::Wire;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -10,8 +9,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
 const PROGRAM: &str = "/cloudpald";
 
@@ -61,24 +58,11 @@ impl Running {
         self.pid == pid
     }
 
-    /// Asks it to stop, then makes it: it is gone and its memory freed when this returns.
-    pub fn stop(self, patience_ms: u64) {
-        let _ = kill(self.pid, Signal::SIGTERM);
-        if !self.gone_within(patience_ms) {
-            let _ = kill(self.pid, Signal::SIGKILL);
-            let _ = waitpid(self.pid, None);
-        }
-    }
-
-    fn gone_within(&self, ms: u64) -> bool {
-        let deadline = Deadline::after_ms(ms);
-        loop {
-            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) if deadline.passed() => return false,
-                Ok(WaitStatus::StillAlive) => sleep(Duration::from_millis(2)),
-                _ => return true,
-            }
-        }
+    /// Ends it: it is gone and its memory freed when this returns. Neither half has anything to do
+    /// before its end that a crash would not leave undone too, so it is not asked.
+    pub fn stop(self) {
+        let _ = kill(self.pid, Signal::SIGKILL);
+        let _ = waitpid(self.pid, None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Sets the clock to milliseconds since 1970, at a cold boot.
 pub fn set(unix_ms: u64) -> nix::Result<()> {
@@ -14,20 +14,4 @@ pub fn set(unix_ms: u64) -> nix::Result<()> {
 pub fn advance(unix_ms: u64) -> nix::Result<()> {
     let told = TimeSpec::from_duration(Duration::from_millis(unix_ms));
     if clock_gettime(ClockId::CLOCK_REALTIME)? < told { set(unix_ms) } else { Ok(()) }
-}
-
-/// A point in time to stop waiting at.
-#[derive(Clone, Copy)]
-pub struct Deadline(Instant);
-
-impl Deadline {
-    /// `ms` milliseconds from now.
-    pub fn after_ms(ms: u64) -> Self {
-        Deadline(Instant::now() + Duration::from_millis(ms))
-    }
-
-    /// Whether it has passed.
-    pub fn passed(self) -> bool {
-        Instant::now() >= self.0
-    }
 }

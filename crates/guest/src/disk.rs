@@ -36,7 +36,9 @@ const MAGIC: &[u8; 8] = b"CPdata1\0";
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another key than the one it was made with.
-    #[error("this key does not open the data disk; unlock with the seed phrase the pal was created with (nothing was changed)")]
+    #[error(
+        "this key does not open the data disk; unlock with the seed phrase the pal was created with (nothing was changed)"
+    )]
     WrongKey,
     /// It holds something that is not ours.
     #[error("the data disk holds something that CloudPal did not write; it was left alone")]
@@ -71,7 +73,8 @@ pub fn open_command() -> ExitCode {
     match read_key().and_then(|key| open(&key)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             eprint!("{error}{cause}");
             ExitCode::from(if matches!(error, OpenError::WrongKey | OpenError::Foreign) { 4 } else { 1 })
         }
@@ -83,7 +86,9 @@ pub fn close_command() -> ExitCode {
     match close_patiently() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("the data disk is in use and could not be closed ({error}); try again, or let the pal sleep");
+            eprint!(
+                "the data disk is in use and could not be closed ({error}); try again, or let the pal sleep"
+            );
             ExitCode::FAILURE
         }
     }
@@ -217,13 +222,20 @@ impl Header {
 }
 
 fn check(salt: &[u8; 16], key: &Secret<64>) -> [u8; 32] {
-    Sha256::new().chain_update(b"cloudpal data disk 1\0").chain_update(salt).chain_update(key.expose()).finalize().into()
+    Sha256::new()
+        .chain_update(b"cloudpal data disk 1\0")
+        .chain_update(salt)
+        .chain_update(key.expose())
+        .finalize()
+        .into()
 }
 
 /// Writes a header that says "unfinished", makes the file system, then says "ready".
 fn format(device: &Path, disk: &File, key: &Secret<64>) -> Result<(), OpenError> {
     let mut salt = [0; 16];
-    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut salt)).map_err(io("draw a salt for"))?;
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut salt))
+        .map_err(io("draw a salt for"))?;
     let header = Header::new(salt, key);
     header.write(disk, 1).map_err(io("write"))?;
     map(device, key)?;
@@ -251,7 +263,8 @@ fn make_file_system() -> Result<(), OpenError> {
 /// Maps the encrypted part as device-mapper device `data`.
 fn map(device: &Path, key: &Secret<64>) -> Result<(), OpenError> {
     let name = device.file_name().unwrap_or_default();
-    let size = fs::read_to_string(Path::new("/sys/class/block").join(name).join("size")).map_err(io("measure"))?;
+    let size =
+        fs::read_to_string(Path::new("/sys/class/block").join(name).join("size")).map_err(io("measure"))?;
     let sectors: u64 = size.trim().parse().map_err(|error| io("measure")(io::Error::other(error)))?;
     let start = START / SECTOR;
     let parameters = parameters(key, device, start);

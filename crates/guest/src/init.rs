@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 const AWAY_MS: u16 = 50;
 /// A half that crashed is started again after this long.
 const RESTART: Duration = Duration::from_millis(500);
-/// `cloudpald data` may take this long to end by itself.
-const PATIENCE_MS: u64 = 60;
 
 /// Why the machine cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -354,7 +352,7 @@ impl Init {
 
     fn stop_data(&mut self) -> Result<(), quiesce::QuiesceError> {
         if let Some(half) = self.data.take() {
-            half.stop(PATIENCE_MS);
+            half.stop();
         }
         quiesce::close_disk()?;
         self.set_data_state(DataState::Locked);
@@ -446,7 +444,7 @@ impl Init {
             self.complain(&error);
         }
         if let Some(half) = self.network.take() {
-            half.stop(1000);
+            half.stop();
         }
         self.host.flush();
     }

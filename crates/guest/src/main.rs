@@ -34,7 +34,9 @@ fn main() -> ExitCode {
         Some("open-data") => disk::open_command(),
         Some("close-data") => disk::close_command(),
         _ => {
-            eprintln!("cloudpal-init is started by the kernel of a micro-VM; there is nothing for it to do here");
+            eprintln!(
+                "cloudpal-init is started by the kernel of a micro-VM; there is nothing for it to do here"
+            );
             ExitCode::from(2)
         }
     }

@@ -49,9 +49,7 @@ pub fn scrub(link: &GuestLink) -> Result<(), QuiesceError> {
     let _ = close_tcp();
     renew_driver()?;
     renew_uplink(link).map_err(QuiesceError::Uplink)?;
-    for (setting, value) in [("vm/drop_caches", "3"), ("vm/compact_memory", "1")] {
-        let _ = fs::write(Path::new("/proc/sys").join(setting), value);
-    }
+    let _ = fs::write("/proc/sys/vm/drop_caches", "3");
     trim_heap();
     Ok(())
 }

@@ -39,6 +39,8 @@ const WANTED: &[(&str, Need)] = &[
     ("nft_nat", Required),
     ("nft_limit", Required),
     ("nft_reject_inet", Required),
+    // Ends connections before a sleep, so that nothing undelivered stays in memory.
+    ("tcp_diag", Required),
 ];
 
 /// A kernel package that cannot be used.

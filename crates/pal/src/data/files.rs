@@ -143,7 +143,10 @@ mod tests {
         files.put(&name, b"two").unwrap();
         assert_eq!(files.get(&name).unwrap(), b"two");
         let list = files.list().unwrap();
-        assert_eq!(list.iter().map(|entry| (entry.name.as_str(), entry.bytes)).collect::<Vec<_>>(), [("note", 3)]);
+        assert_eq!(
+            list.iter().map(|entry| (entry.name.as_str(), entry.bytes)).collect::<Vec<_>>(),
+            [("note", 3)]
+        );
         files.delete(&name).unwrap();
         assert!(files.list().unwrap().is_empty());
     }

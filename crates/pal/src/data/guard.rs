@@ -22,7 +22,8 @@ impl Guard {
     }
 
     fn of(name: &str, v4: std::net::Ipv4Addr, v6: std::net::Ipv6Addr) -> Self {
-        let hosts = [format!("home.{name}.internal"), format!("{name}.internal"), v4.to_string(), format!("[{v6}]")];
+        let hosts =
+            [format!("home.{name}.internal"), format!("{name}.internal"), v4.to_string(), format!("[{v6}]")];
         Guard { hosts: hosts.into() }
     }
 
@@ -30,7 +31,10 @@ impl Guard {
     pub fn judge(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = one(headers, HOST.as_str()).filter(|host| self.knows(host));
         let Some(host) = host else {
-            return Err((StatusCode::MISDIRECTED_REQUEST, "This is a pal's page. Open it by the pal's own name, home.NAME.internal.\n"));
+            return Err((
+                StatusCode::MISDIRECTED_REQUEST,
+                "This is a pal's page. Open it by the pal's own name, home.NAME.internal.\n",
+            ));
         };
         if [Method::GET, Method::HEAD].contains(method) {
             return Ok(());
@@ -46,7 +50,10 @@ impl Guard {
         if same_site && same_origin {
             return Ok(());
         }
-        Err((StatusCode::FORBIDDEN, "Only the pal's own page, or a program on one of its devices, may change anything here.\n"))
+        Err((
+            StatusCode::FORBIDDEN,
+            "Only the pal's own page, or a program on one of its devices, may change anything here.\n",
+        ))
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -78,10 +85,19 @@ mod tests {
 
     #[test]
     fn knows_its_own_names_only() {
-        for host in ["home.ada.internal", "HOME.ada.internal:80", "ada.internal.", "100.64.1.1", "[fd00:1::1]:80"] {
+        for host in
+            ["home.ada.internal", "HOME.ada.internal:80", "ada.internal.", "100.64.1.1", "[fd00:1::1]:80"]
+        {
             assert_eq!(judge(Method::GET, &[("host", host)]), Ok(()), "{host}");
         }
-        for host in ["evil.example", "home.eve.internal", "home.ada.internal:8080", "home.ada.internal.evil.example", "", "100.64.1.2"] {
+        for host in [
+            "evil.example",
+            "home.eve.internal",
+            "home.ada.internal:8080",
+            "home.ada.internal.evil.example",
+            "",
+            "100.64.1.2",
+        ] {
             assert_eq!(judge(Method::GET, &[("host", host)]), Err(StatusCode::MISDIRECTED_REQUEST), "{host}");
         }
         assert!(judge(Method::GET, &[]).is_err());
@@ -92,8 +108,20 @@ mod tests {
     fn a_foreign_page_changes_nothing() {
         let host = ("host", "home.ada.internal");
         assert_eq!(judge(Method::PUT, &[host]), Ok(()), "a program");
-        assert_eq!(judge(Method::PUT, &[host, ("origin", "http://home.ada.internal"), ("sec-fetch-site", "same-origin")]), Ok(()));
-        for foreign in [("origin", "http://evil.example"), ("origin", "null"), ("origin", "https://home.ada.internal"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")] {
+        assert_eq!(
+            judge(
+                Method::PUT,
+                &[host, ("origin", "http://home.ada.internal"), ("sec-fetch-site", "same-origin")]
+            ),
+            Ok(())
+        );
+        for foreign in [
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+            ("origin", "https://home.ada.internal"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
             for method in [Method::PUT, Method::DELETE, Method::POST] {
                 assert_eq!(judge(method, &[host, foreign]), Err(StatusCode::FORBIDDEN), "{foreign:?}");
             }

@@ -17,26 +17,23 @@ use network::Network;
 use owner::Owner;
 use std::io;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use vault::Vault;
 
 /// Messages on their way to init; more wait.
 const QUEUE: usize = 64;
 
-/// Serves until init closes the channel or asks for the end.
+/// Serves until init closes the channel, kills it before a sleep (whatever is half done then is as if it
+/// had not been begun: files are written whole or not at all), or the owner locks the data.
 pub async fn run() -> io::Result<()> {
     let (incoming, outgoing) = inherited()?;
     let (to_init, queue) = mpsc::channel(QUEUE);
-    let mut stop = signal(SignalKind::terminate())?;
     let network = Arc::new(Network::new(to_init.clone()));
     let vault = Arc::new(Vault::new(to_init.clone()));
     network.request_start().await;
     tokio::select! {
         ended = pass_out(queue, outgoing) => ended,
         ended = pass_in(incoming, to_init, network, vault.clone()) => ended,
-        // Whatever is half done is as if it had not been begun; files are written whole or not at all.
-        _ = stop.recv() => Ok(()),
         () = vault.locked_for_good() => Ok(()),
     }
 }

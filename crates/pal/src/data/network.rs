@@ -40,7 +40,9 @@ impl Network {
         self.waiting().remove(&id);
         match answer {
             Ok(Ok(answer)) => answer,
-            _ => Answer::Refused("the pal's network half did not answer; try again in a few seconds".to_owned()),
+            _ => Answer::Refused(
+                "the pal's network half did not answer; try again in a few seconds".to_owned(),
+            ),
         }
     }
 

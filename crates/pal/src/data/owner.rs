@@ -25,7 +25,7 @@ pub struct Owner {
 }
 
 enum Session {
-    Greeted(PalHandshake),
+    Greeted(Box<PalHandshake>),
     Stands(Box<Channel>),
 }
 
@@ -89,7 +89,7 @@ impl Owner {
             None => {
                 let (handshake, answer) =
                     PalHandshake::answer(self.start.pal, &self.key, self.start.owner_unlock, message)?;
-                self.sessions.put(number, Session::Greeted(handshake));
+                self.sessions.put(number, Session::Greeted(Box::new(handshake)));
                 Ok((answer, false))
             }
             Some(Session::Greeted(handshake)) => {

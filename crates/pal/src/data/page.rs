@@ -54,14 +54,20 @@ fn data(status: &Status) -> String {
 
 fn devices(status: &Status) -> String {
     if status.devices.is_empty() {
-        return section("devices", "Your devices", "<p>None yet. Add one with <code>cloudpal device add NAME</code>.</p>\n");
+        return section(
+            "devices",
+            "Your devices",
+            "<p>None yet. Add one with <code>cloudpal device add NAME</code>.</p>\n",
+        );
     }
     let now_s = status.now_unix_ms / 1000;
     let rows: String = status.devices.iter().map(|device| row(device, now_s)).collect();
     section(
         "devices",
         "Your devices",
-        &format!("<table><thead><tr><th scope=\"col\">Name</th><th scope=\"col\">Last heard</th><th scope=\"col\">Address</th></tr></thead>\n<tbody>{rows}</tbody></table>\n"),
+        &format!(
+            "<table><thead><tr><th scope=\"col\">Name</th><th scope=\"col\">Last heard</th><th scope=\"col\">Address</th></tr></thead>\n<tbody>{rows}</tbody></table>\n"
+        ),
     )
 }
 
@@ -83,9 +89,16 @@ fn credit(credit: &Credit, now_unix_ms: u64) -> String {
     let mut body = String::new();
     if let Some(end) = credit.runs_out_unix_ms {
         let left = span(end.saturating_sub(now_unix_ms) / 1000);
-        let _ = write!(body, "<p class=\"state shut\"><strong>Credit runs out in {left}.</strong> Top up with <code>cloudpal credit add</code>");
+        let _ = write!(
+            body,
+            "<p class=\"state shut\"><strong>Credit runs out in {left}.</strong> Top up with <code>cloudpal credit add</code>"
+        );
         if let Some(kept) = credit.kept_until_unix_ms {
-            let _ = write!(body, "; without credit the pal sleeps, and is kept for {} more", span(kept.saturating_sub(now_unix_ms) / 1000));
+            let _ = write!(
+                body,
+                "; without credit the pal sleeps, and is kept for {} more",
+                span(kept.saturating_sub(now_unix_ms) / 1000)
+            );
         }
         body.push_str(".</p>");
     }
@@ -191,7 +204,14 @@ mod tests {
     #[test]
     fn says_how_things_are_in_plain_words() {
         let page = render(&status(), "n");
-        for part in ["Locked.", "cloudpal unlock", "1 minute ago", "A packet from one of your devices", "Credit runs out in 58 minutes", "7.200 cpm"] {
+        for part in [
+            "Locked.",
+            "cloudpal unlock",
+            "1 minute ago",
+            "A packet from one of your devices",
+            "Credit runs out in 58 minutes",
+            "7.200 cpm",
+        ] {
             assert!(page.contains(part), "{part}");
         }
         assert!(render(&Status { data: DataState::Unlocked, ..status() }, "n").contains("Unlocked."));

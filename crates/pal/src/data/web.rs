@@ -105,7 +105,9 @@ async fn home(State(app): State<App>) -> Result<Response, Response> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| text(StatusCode::SERVICE_UNAVAILABLE, "Try again.\n"))?;
     let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let policy = format!("default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
     let mut headers = HeaderMap::new();
     if let Ok(policy) = HeaderValue::try_from(policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -126,7 +128,10 @@ struct Run {
 async fn api_echo(State(app): State<App>, Query(Run { run }): Query<Run>) -> Response {
     let number = (run.len() == 16).then(|| u64::from_str_radix(&run, 16).ok()).flatten();
     let Some(number) = number else {
-        return text(StatusCode::BAD_REQUEST, "run takes 16 hexadecimal digits: the first eight bytes of each datagram\n");
+        return text(
+            StatusCode::BAD_REQUEST,
+            "run takes 16 hexadecimal digits: the first eight bytes of each datagram\n",
+        );
     };
     match app.network.ask(Question::Echo(number.to_be_bytes())).await {
         Answer::Echo(count) => Json(count).into_response(),
@@ -141,28 +146,30 @@ async fn list(State(app): State<App>) -> Result<Response, Response> {
 }
 
 async fn read(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Response> {
-    let name = named(&name)?;
+    let name = FileName::parse(&name).ok_or_else(bad_name)?;
     let bytes = on_disk(&app, move |files| files.get(&name)).await?;
-    let as_file = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CONTENT_DISPOSITION, "attachment")];
+    let as_file =
+        [(header::CONTENT_TYPE, "application/octet-stream"), (header::CONTENT_DISPOSITION, "attachment")];
     Ok((as_file, bytes).into_response())
 }
 
 async fn write(State(app): State<App>, Path(name): Path<String>, body: Bytes) -> Result<Response, Response> {
-    let name = named(&name)?;
+    let name = FileName::parse(&name).ok_or_else(bad_name)?;
     on_disk(&app, move |files| files.put(&name, &body)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn delete(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Response> {
-    let name = named(&name)?;
+    let name = FileName::parse(&name).ok_or_else(bad_name)?;
     on_disk(&app, move |files| files.delete(&name)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn named(name: &str) -> Result<FileName, Response> {
-    FileName::parse(name).ok_or_else(|| {
-        text(StatusCode::BAD_REQUEST, "A file's name has 1 to 128 bytes, does not begin with a dot and holds no slash.\n")
-    })
+fn bad_name() -> Response {
+    text(
+        StatusCode::BAD_REQUEST,
+        "A file's name has 1 to 128 bytes, does not begin with a dot and holds no slash.\n",
+    )
 }
 
 /// Runs something on the unlocked disk, away from the loop that serves everybody else.
@@ -171,7 +178,10 @@ async fn on_disk<T: Send + 'static>(
     work: impl FnOnce(Files) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Response> {
     if app.vault.state() == DataState::Locked {
-        return Err(text(StatusCode::LOCKED, "The data of this pal is locked. Unlock it on one of your devices: cloudpal unlock\n"));
+        return Err(text(
+            StatusCode::LOCKED,
+            "The data of this pal is locked. Unlock it on one of your devices: cloudpal unlock\n",
+        ));
     }
     let files = app.files.clone();
     match tokio::task::spawn_blocking(move || work(files)).await {
@@ -183,9 +193,13 @@ async fn on_disk<T: Send + 'static>(
 fn refuse(error: &io::Error) -> Response {
     match error.kind() {
         io::ErrorKind::NotFound => text(StatusCode::NOT_FOUND, "There is no file of this name.\n"),
-        io::ErrorKind::StorageFull => {
-            text(StatusCode::INSUFFICIENT_STORAGE, "The pal's disk is full; the file was not stored. Delete something first.\n")
-        }
-        _ => text(StatusCode::INTERNAL_SERVER_ERROR, "The pal's disk did not do this. Try again; if it stays so, restart the pal.\n"),
+        io::ErrorKind::StorageFull => text(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "The pal's disk is full; the file was not stored. Delete something first.\n",
+        ),
+        _ => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The pal's disk did not do this. Try again; if it stays so, restart the pal.\n",
+        ),
     }
 }

@@ -51,7 +51,12 @@ impl Agreed {
 
     /// Checks a receipt: acknowledged or disputed. The last one again is acknowledged again: the host may
     /// not have heard.
-    pub fn judge(&self, state: &mut State, sign: &SigningKey, receipt: SignedBytes) -> Result<ToHost, VolumeError> {
+    pub fn judge(
+        &self,
+        state: &mut State,
+        sign: &SigningKey,
+        receipt: SignedBytes,
+    ) -> Result<ToHost, VolumeError> {
         let mut chain = state.chain(self.pal);
         let signed = Signed::<Receipt>::from(receipt);
         let digest = signed.digest();

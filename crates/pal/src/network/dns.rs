@@ -129,7 +129,10 @@ fn own(query: &Message, data: Option<Vec<RData>>) -> Message {
     let mut answer = reply(query, code);
     answer.metadata.authoritative = true;
     let Some(question) = query.queries.first() else { return answer };
-    let fits = |data: &RData| [data.record_type(), RecordType::ANY].contains(&question.query_type()) || question.query_type() == data.record_type();
+    let fits = |data: &RData| {
+        [data.record_type(), RecordType::ANY].contains(&question.query_type())
+            || question.query_type() == data.record_type()
+    };
     let class = [DNSClass::IN, DNSClass::ANY].contains(&question.query_class());
     for data in data.into_iter().flatten().filter(|data| class && fits(data)) {
         answer.answers.push(Record::from_rdata(question.name().clone(), TTL_S, data));
@@ -174,7 +177,8 @@ fn answers(query: &[u8], answer: &[u8]) -> bool {
 }
 
 async fn ask_udp(resolver: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let any: IpAddr = if resolver.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr =
+        if resolver.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(resolver).await?;
     socket.send(query).await?;

@@ -48,18 +48,19 @@ impl Hub {
             other => other?,
         }
         let mut hub = Hub { device, routes: Routes::open()?, overlay, nudged: Vec::new(), nudged_until_s: 0 };
+        let addresses = overlay.hub();
+        hub.routes.add_address(WG, addresses.v4.into(), 32)?;
+        hub.routes.add_address(WG, addresses.v6.into(), 128)?;
         hub.up()?;
         Ok(hub)
     }
 
-    /// Takes the interface up, with its addresses and routes: going down lost the IPv6 ones.
+    /// Takes the interface up, with its routes: going down lost them. Whoever waits for a wake waits for
+    /// this, so it is as little as can be.
     fn up(&mut self) -> Result<(), NetlinkError> {
         self.routes.up(WG)?;
-        let hub = self.overlay.hub();
         let (v4, v4_bits) = self.overlay.network_v4();
         let (v6, v6_bits) = self.overlay.network_v6();
-        self.routes.add_address(WG, hub.v4.into(), 32)?;
-        self.routes.add_address(WG, hub.v6.into(), 128)?;
         self.routes.add_network(WG, v4.into(), v4_bits)?;
         self.routes.add_network(WG, v6.into(), v6_bits)
     }

@@ -58,7 +58,8 @@ impl Half {
         let Some(pal) = &mut self.pal else {
             return match message {
                 ToNetwork::Ask(Ask { id, .. }) => {
-                    let answer = Answer::Refused("the pal's network is not up; ask its data centre".to_owned());
+                    let answer =
+                        Answer::Refused("the pal's network is not up; ask its data centre".to_owned());
                     self.outgoing.send(&FromNetwork::Data(ToData::Answer { id, answer })).await
                 }
                 _ => Ok(()),

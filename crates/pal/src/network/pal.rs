@@ -163,7 +163,9 @@ impl Pal {
                 let taken = stash.take(limit, REPLY_BYTES);
                 self.state.set_stash(stash).map_err(line).map(|()| Answer::Tickets(taken))
             }
-            Question::Echo(run) => Ok(Answer::Echo(services.map(|services| services.echoed(run)).unwrap_or_default())),
+            Question::Echo(run) => {
+                Ok(Answer::Echo(services.map(|services| services.echoed(run)).unwrap_or_default()))
+            }
         };
         ToData::Answer { id: ask.id, answer: answer.unwrap_or_else(Answer::Refused) }
     }
@@ -182,9 +184,13 @@ impl Pal {
 
     /// On the disk first, then in force.
     fn set_roster(&mut self, signed: SignedBytes) -> Result<(), String> {
-        let roster = Roster::accept(signed.clone(), &self.owner_sign, &self.overlay, self.roster.version).map_err(line)?;
+        let roster = Roster::accept(signed.clone(), &self.owner_sign, &self.overlay, self.roster.version)
+            .map_err(line)?;
         if roster.version == self.roster.version && roster != self.roster {
-            return Err(format!("the roster in force has version {} too, but says something else; make the change on top of it", roster.version));
+            return Err(format!(
+                "the roster in force has version {} too, but says something else; make the change on top of it",
+                roster.version
+            ));
         }
         if roster.pal != self.name {
             return Err(format!("the roster is for a pal named {}, this one is {}", roster.pal, self.name));

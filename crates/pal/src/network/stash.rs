@@ -57,7 +57,9 @@ impl Stash {
         let mut more = Vec::new();
         for text in tickets {
             let fields: Option<Fields> = serde_json::from_str(&text.0).ok();
-            let fits = |fields: &Fields| fields.amount > 0 && fields.amount < 1 << 40 && text.0.len() <= MAX_TICKET_BYTES;
+            let fits = |fields: &Fields| {
+                fields.amount > 0 && fields.amount < 1 << 40 && text.0.len() <= MAX_TICKET_BYTES
+            };
             let Fields { amount, secret } = fields.filter(fits).ok_or(StashError::NotATicket)?;
             let known = self.knows(&secret) || more.iter().any(|other: &Held| other.secret == secret);
             if !known {
@@ -93,7 +95,8 @@ impl Stash {
         self.held.sort_by_key(|ticket| ticket.cpm);
         while self.on_the_way() < amount {
             let missing = (amount - self.on_the_way()).ceil_cpm();
-            let best = self.held.iter().position(|ticket| ticket.cpm >= missing).or(self.held.len().checked_sub(1));
+            let best =
+                self.held.iter().position(|ticket| ticket.cpm >= missing).or(self.held.len().checked_sub(1));
             let Some(best) = best else { return };
             let ticket = self.held.remove(best);
             self.released_in_all += Milli::from_cpm(ticket.cpm);
@@ -187,12 +190,19 @@ mod tests {
                     }
                     1 => stash.release(Milli(next() % 20_000)),
                     2 => {
-                        let until = stash.released.first().map_or(paid, |released| released.until.floor_cpm());
+                        let until =
+                            stash.released.first().map_or(paid, |released| released.until.floor_cpm());
                         given += until - paid;
                         paid = until;
                         stash.paid(Milli::from_cpm(paid));
                     }
-                    _ => back += stash.take(1, 4096).iter().map(|text| serde_json::from_str::<Fields>(&text.0).unwrap().amount).sum::<u64>(),
+                    _ => {
+                        back += stash
+                            .take(1, 4096)
+                            .iter()
+                            .map(|text| serde_json::from_str::<Fields>(&text.0).unwrap().amount)
+                            .sum::<u64>()
+                    }
                 }
                 let way = stash.on_the_way().floor_cpm();
                 assert_eq!(added, given + back + way + stash.held_cpm(), "step {step}");
@@ -213,7 +223,7 @@ mod tests {
         let mut stash = Stash::default();
         stash.add((0..4).map(|secret| ticket(secret, 1)).collect()).unwrap();
         stash.release(Milli::from_cpm(1));
-        assert_eq!(stash.take(9, 100).len(), 1);
+        assert_eq!(stash.take(9, 60).len(), 1);
         assert_eq!(stash.take(9, 4096).len(), 2);
         assert!(stash.take(9, 4096).is_empty());
     }

@@ -125,7 +125,11 @@ impl State {
     /// Consumed on the day of `unix_ms` (UTC), by receipts.
     pub fn consumed_on_day_of(&self, unix_ms: u64) -> Milli {
         let receipts = self.stored.receipts;
-        if receipts.day == unix_ms / DAY_MS { receipts.consumed - receipts.consumed_before } else { Milli::ZERO }
+        if receipts.day == unix_ms / DAY_MS {
+            receipts.consumed - receipts.consumed_before
+        } else {
+            Milli::ZERO
+        }
     }
 
     /// Stores the chain with one more receipt.

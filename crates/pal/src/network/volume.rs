@@ -46,7 +46,9 @@ pub enum VolumeError {
     #[error("this pal has no network state volume; its host has to attach one with serial \"network\"")]
     Missing,
     /// Both slots are damaged, or sealed with another key.
-    #[error("the network state volume cannot be opened with the host's key; it was left as it is. Restore the key or the volume")]
+    #[error(
+        "the network state volume cannot be opened with the host's key; it was left as it is. Restore the key or the volume"
+    )]
     Sealed,
     /// The record does not fit.
     #[error("the network state takes {0} bytes, more than its volume holds; take some tickets back")]
@@ -165,13 +167,16 @@ impl<S: Storage> Volume<S> {
         if header.iter().all(|byte| *byte == 0) {
             return Ok(Content::Blank);
         }
-        let Some((sequence, length, nonce)) = parse(&header).filter(|found| found.1 <= MAX_BODY.min(self.room())) else {
+        let Some((sequence, length, nonce)) =
+            parse(&header).filter(|found| found.1 <= MAX_BODY.min(self.room()))
+        else {
             return Ok(Content::Unreadable);
         };
         let mut sealed = vec![0; length];
         self.storage.read(at + BODY_AT, &mut sealed).map_err(failed("read"))?;
         let opened = self.cipher.decrypt(&nonce, Payload { msg: &sealed, aad: &header });
-        Ok(opened.map_or(Content::Unreadable, |body| Content::Record { sequence, body: Zeroizing::new(body) }))
+        Ok(opened
+            .map_or(Content::Unreadable, |body| Content::Record { sequence, body: Zeroizing::new(body) }))
     }
 }
 
@@ -196,7 +201,8 @@ impl Disk {
         });
         let entry = found.ok_or(VolumeError::Missing)?;
         let sectors = fs::read_to_string(entry.path().join("size")).map_err(failed("measure"))?;
-        let sectors: u64 = sectors.trim().parse().map_err(|error| failed("measure")(io::Error::other(error)))?;
+        let sectors: u64 =
+            sectors.trim().parse().map_err(|error| failed("measure")(io::Error::other(error)))?;
         let path = Path::new("/dev").join(entry.file_name());
         let file = File::options().read(true).write(true).open(path).map_err(failed("open"))?;
         Ok(Disk { file, size: sectors * 512 })

@@ -1,5 +1,5 @@
 use crate::netlink::{Netlink, NetlinkError};
-use crate::route::{Routes, index};
+use crate::route::{Routes, index, set};
 use cloudpal_core::{AgreementKey, AgreementSecret};
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_generic::GenlMessage;
@@ -73,6 +73,8 @@ impl WireGuard {
     /// that crashed is taken over.
     pub fn create(key: &AgreementSecret, port: u16) -> Result<Self, NetlinkError> {
         Routes::open()?.add_wireguard(WG, MTU)?;
+        // Without it the IPv6 address goes when the interface goes down.
+        set(&format!("net/ipv6/conf/{WG}/keep_addr_on_down"), "1")?;
         let opened = Netlink::open(NETLINK_GENERIC).and_then(|mut netlink| {
             let family = family(&mut netlink)?;
             Ok((netlink, family))
