@@ -18,6 +18,12 @@ pub fn programs() -> Result<()> {
     watched(PROGRAMS.iter().fold(&mut cargo, |cargo, name| cargo.args(["-p", name])))
 }
 
+/// Builds all programs together with all tests: the tests that follow, and the day after them, then
+/// find everything built, with the same features of the same dependencies.
+pub fn everything() -> Result<()> {
+    watched(tree::cargo().args(["build", "--workspace", "--all-targets", "--locked"]))
+}
+
 /// Builds the programs that run in micro-VMs, which have no libraries: static ones.
 pub fn guest_programs() -> Result<()> {
     let mut cargo = tree::cargo();

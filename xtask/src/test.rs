@@ -31,12 +31,12 @@ pub fn test(options: &Options) -> Result<()> {
         let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
         watched(tree::cargo().args(lints))
     });
+    steps.run("programs and tests", build::everything);
     steps
         .run("unit and integration tests", || tests_as_root(&["test", "--workspace", "--locked", "--quiet"]));
     steps.run("programs inside a pal", build::guest_programs);
     if !options.quick {
         steps.run("kernel for pals", || kernel::fetch().map(drop));
-        steps.run("programs", build::programs);
         let before = Traces::now()?;
         steps.run("a pal's day, twice", || {
             watched(root::program(&tree::program("cloudpal-e2e")?).arg("test"))
