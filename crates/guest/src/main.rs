@@ -25,7 +25,13 @@ mod power;
 mod quiesce;
 mod wire;
 
+use std::alloc::System;
 use std::process::ExitCode;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Memory is wiped as it is freed: this process lives through sleep.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);

@@ -14,7 +14,14 @@ mod data;
 mod frames;
 mod network;
 
+use std::alloc::System;
 use std::process::ExitCode;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Memory is wiped as it is freed: names that were asked for and tickets that were passed on would
+/// otherwise be found in the image of a sleeping pal.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let half = std::env::args().nth(1);

@@ -230,6 +230,8 @@ pub async fn serve_udp(address: IpAddr, shared: Arc<Shared>) {
     loop {
         let Ok((size, from)) = socket.recv_from(&mut buffer).await else { continue };
         let (query, shared, socket) = (buffer[..size].to_vec(), shared.clone(), socket.clone());
+        // What was asked is nobody's business once it is answered.
+        buffer[..size].fill(0);
         if shared.room.available_permits() == 0 {
             continue;
         }
