@@ -5,7 +5,7 @@ use crate::keys::Keys;
 use crate::network::Subnet;
 use crate::operator::{Operator, OperatorError};
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use cloudpal_core::PalId;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -79,6 +79,16 @@ enum Command {
     },
     /// Put all pals to sleep, end the agent and take down what it set up in the network. Nothing is lost.
     StopAll,
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder.
+    Man {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Turn tickets taken so far into tickets of one's own at the mint.
     Redeem {
         /// Print JSON.
@@ -183,6 +193,15 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Remove { pal, yes: true } => Operator::open(state)?.act(pal, "remove"),
         Command::Remove { .. } => Err(OperatorError::WouldLoseData.into()),
         Command::StopAll => crate::operator::stop_all(state),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "cloudpal-host", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man { dir } => {
+            std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            clap_mangen::generate_to(Cli::command(), &dir)
+                .with_context(|| format!("cannot write manual pages into {}", dir.display()))
+        }
         Command::Redeem { json } => crate::credit::redeem_all(state, json),
     }
 }

@@ -1,5 +1,17 @@
 //! The host's HTTP interface, version 1, JSON. Paths are under `/v1`. Everything about one pal is
 //! signed by its owner's key ([`crate::request`]).
+//!
+//! | request | body | answer |
+//! | --- | --- | --- |
+//! | `GET /v1/host` | | [`HostInfo`] |
+//! | `POST /v1/pals` | [`CreatePal`] | [`PalInfo`] |
+//! | `GET /v1/pals/{id}?after=N` | | [`PalInfo`] |
+//! | `DELETE /v1/pals/{id}` | | [`PalInfo`] |
+//! | `POST /v1/pals/{id}/sleep`, `/wake` | | [`PalInfo`], once it sleeps or is awake |
+//! | `POST /v1/pals/{id}/credit` | [`AddCredit`] | [`PalInfo`] |
+//! | `POST /v1/pals/{id}/relay` | [`Relay`] | [`Relay`] |
+//! | `GET /v1/pals/{id}/receipts?from=N` | | [`Receipts`] |
+//! | `POST /v1/pals/{id}/return` | [`ReturnTickets`] | [`ReturnedTickets`] |
 
 use crate::TicketText;
 use crate::guest::{Account, DataState, PalKeys, WakeReason};
