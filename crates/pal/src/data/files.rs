@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 /// No file is larger, in bytes.
@@ -12,6 +13,8 @@ pub const MAX_FILE: usize = 16 << 20;
 const MAX_NAME: usize = 128;
 /// While being written.
 const PART: &str = ".part";
+/// Each file being written has a number of its own.
+static PARTS: AtomicU64 = AtomicU64::new(0);
 
 /// A name that can be neither a path nor hidden.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +56,28 @@ impl Files {
         self.0.join(&name.0)
     }
 
-    /// Reads a file.
-    pub fn get(&self, name: &FileName) -> io::Result<Vec<u8>> {
-        fs::read(self.path(name))
+    /// Opens a file to be read.
+    pub fn open(&self, name: &FileName) -> io::Result<File> {
+        let file = File::open(self.path(name))?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Writes a file whole; when this returns it is on the disk.
-    pub fn put(&self, name: &FileName, bytes: &[u8]) -> io::Result<()> {
-        let part = self.0.join(format!("{}{PART}", name.0));
-        let written = File::create(&part).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-        let placed = written.and_then(|()| fs::rename(&part, self.path(name)));
-        placed.inspect_err(|_| drop(fs::remove_file(&part)))?;
-        sync_folder(&self.0)
+    /// Begins to write a file. Until [`Part::place`] nothing of it can be seen.
+    pub fn begin(&self, name: &FileName) -> io::Result<Part> {
+        let number = PARTS.fetch_add(1, Ordering::Relaxed);
+        let path = self.0.join(format!("{number}{PART}"));
+        let file = File::create(&path)?;
+        Ok(Part { file, path, target: self.path(name), size: 0 })
+    }
+
+    /// Removes what was being written when an earlier process ended.
+    pub fn tidy(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)?.flatten() {
+            if entry.file_name().to_string_lossy().ends_with(PART) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a file.
@@ -88,6 +98,39 @@ impl Files {
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+}
+
+/// A file that is being written. Dropped without [`Part::place`], it leaves nothing behind.
+pub struct Part {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    size: usize,
+}
+
+impl Part {
+    /// Adds bytes. More than [`MAX_FILE`] in all are refused.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.size += bytes.len();
+        if self.size > MAX_FILE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.file.write_all(bytes)
+    }
+
+    /// Puts the file in its place, over an older one. When this returns it is on the disk.
+    pub fn place(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, &self.target)?;
+        self.target.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Already in its place: nothing there.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -134,20 +177,54 @@ mod tests {
         assert!(accepted > 1000, "some names are good: {accepted}");
     }
 
+    fn put(files: &Files, name: &FileName, bytes: &[u8]) -> io::Result<()> {
+        let mut part = files.begin(name)?;
+        bytes.chunks(2).try_for_each(|some| part.write(some))?;
+        part.place()
+    }
+
+    fn text(files: &Files, name: &FileName) -> String {
+        io::read_to_string(files.open(name).unwrap()).unwrap()
+    }
+
     #[test]
     fn keeps_what_was_put_until_it_is_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let (files, name) = (Files::new(folder.path()), FileName::parse("note").unwrap());
-        assert_eq!(files.get(&name).unwrap_err().kind(), io::ErrorKind::NotFound);
-        files.put(&name, b"one").unwrap();
-        files.put(&name, b"two").unwrap();
-        assert_eq!(files.get(&name).unwrap(), b"two");
+        assert_eq!(files.open(&name).unwrap_err().kind(), io::ErrorKind::NotFound);
+        put(&files, &name, b"one").unwrap();
+        put(&files, &name, b"two").unwrap();
+        assert_eq!(text(&files, &name), "two");
         let list = files.list().unwrap();
-        assert_eq!(
-            list.iter().map(|entry| (entry.name.as_str(), entry.bytes)).collect::<Vec<_>>(),
-            [("note", 3)]
-        );
+        let seen: Vec<_> = list.iter().map(|entry| (entry.name.as_str(), entry.bytes)).collect();
+        assert_eq!(seen, [("note", 3)]);
         files.delete(&name).unwrap();
         assert!(files.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_finished_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, name) = (Files::new(folder.path()), FileName::parse("note").unwrap());
+        put(&files, &name, b"old").unwrap();
+        let mut part = files.begin(&name).unwrap();
+        part.write(b"new").unwrap();
+        assert_eq!((text(&files, &name), files.list().unwrap().len()), ("old".to_owned(), 1));
+        drop(part);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // A process that is killed cannot tidy up; the next one does.
+        std::mem::forget(files.begin(&name).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        files.tidy().unwrap();
+        assert_eq!((text(&files, &name), fs::read_dir(folder.path()).unwrap().count()), ("old".to_owned(), 1));
+    }
+
+    #[test]
+    fn a_file_has_a_greatest_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, name) = (Files::new(folder.path()), FileName::parse("big").unwrap());
+        let mut part = files.begin(&name).unwrap();
+        part.write(&vec![1; MAX_FILE]).unwrap();
+        assert_eq!(part.write(&[1]).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 }

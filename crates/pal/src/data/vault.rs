@@ -1,6 +1,7 @@
 //! The data disk as this process sees it: `/init open-data` opens it, `/init close-data` closes it, and
 //! neither leaves the key anywhere but in the kernel.
 
+use super::files::Files;
 use cloudpal_protocol::guest::{DataState, ToHost};
 use cloudpal_protocol::inside::FromData;
 use cloudpal_protocol::owner::DataKey;
@@ -61,6 +62,7 @@ impl Vault {
         drop(key);
         finish(child).await?;
         tokio::fs::create_dir_all(FILES).await.map_err(VaultError::Run)?;
+        Files::new(FILES).tidy().map_err(VaultError::Run)?;
         self.unlocked.store(true, Ordering::Release);
         let _ = self.to_init.send(FromData::Host(ToHost::Data(DataState::Unlocked))).await;
         Ok(())

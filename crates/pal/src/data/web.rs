@@ -1,13 +1,13 @@
 //! The page and its interface: HTTP on the overlay addresses, port 80.
 
-use super::files::{FileName, Files, MAX_FILE};
+use super::files::{FileName, Files};
 use super::guard::Guard;
 use super::network::Network;
 use super::page;
 use super::status::{self, Status};
 use super::vault::{FILES, Vault};
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
@@ -16,14 +16,19 @@ use axum::routing::get;
 use axum::{Json, Router};
 use cloudpal_protocol::guest::DataState;
 use cloudpal_protocol::inside::{Answer, DataStart, Question};
+use futures::stream::{self, Stream, StreamExt};
 use serde::Deserialize;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 const PORT: u16 = 80;
+/// Files are read in pieces of so many bytes.
+const PIECE: usize = 64 * 1024;
 
 /// What every request can reach.
 #[derive(Clone)]
@@ -63,7 +68,6 @@ fn router(app: App) -> Router {
         .route("/data/", get(list))
         .route("/data/{name}", get(read).put(write).delete(delete))
         .fallback(|| async { text(StatusCode::NOT_FOUND, "There is nothing here. The pal's page is at /\n") })
-        .layer(DefaultBodyLimit::max(MAX_FILE))
         .layer(middleware::from_fn_with_state(app.clone(), watch))
         .with_state(app)
 }
@@ -147,15 +151,35 @@ async fn list(State(app): State<App>) -> Result<Response, Response> {
 
 async fn read(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Response> {
     let name = FileName::parse(&name).ok_or_else(bad_name)?;
-    let bytes = on_disk(&app, move |files| files.get(&name)).await?;
-    let as_file =
-        [(header::CONTENT_TYPE, "application/octet-stream"), (header::CONTENT_DISPOSITION, "attachment")];
-    Ok((as_file, bytes).into_response())
+    let file = on_disk(&app, move |files| files.open(&name)).await?;
+    let length = file.metadata().map_err(|error| refuse(&error))?.len();
+    let as_file = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_DISPOSITION, "attachment".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    Ok((as_file, Body::from_stream(pieces(file))).into_response())
 }
 
-async fn write(State(app): State<App>, Path(name): Path<String>, body: Bytes) -> Result<Response, Response> {
+/// A file's bytes piece by piece: a pal has little memory.
+fn pieces(file: File) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::try_unfold(tokio::fs::File::from_std(file), |mut file| async move {
+        let mut piece = vec![0; PIECE];
+        let size = file.read(&mut piece).await?;
+        piece.truncate(size);
+        Ok((size > 0).then(|| (Bytes::from(piece), file)))
+    })
+}
+
+async fn write(State(app): State<App>, Path(name): Path<String>, body: Body) -> Result<Response, Response> {
     let name = FileName::parse(&name).ok_or_else(bad_name)?;
-    on_disk(&app, move |files| files.put(&name, &body)).await?;
+    let mut part = on_disk(&app, move |files| files.begin(&name)).await?;
+    let mut body = body.into_data_stream();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|_| text(StatusCode::BAD_REQUEST, "The file did not arrive whole; nothing was stored.\n"))?;
+        part = on_disk(&app, move |_| part.write(&piece).map(|()| part)).await?;
+    }
+    on_disk(&app, move |_| part.place()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -193,6 +217,9 @@ async fn on_disk<T: Send + 'static>(
 fn refuse(error: &io::Error) -> Response {
     match error.kind() {
         io::ErrorKind::NotFound => text(StatusCode::NOT_FOUND, "There is no file of this name.\n"),
+        io::ErrorKind::FileTooLarge => {
+            text(StatusCode::PAYLOAD_TOO_LARGE, "A file has at most 16 MiB here; nothing was stored.\n")
+        }
         io::ErrorKind::StorageFull => text(
             StatusCode::INSUFFICIENT_STORAGE,
             "The pal's disk is full; the file was not stored. Delete something first.\n",
