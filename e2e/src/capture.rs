@@ -6,6 +6,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,13 +80,13 @@ fn udp_payload(frame: &[u8], port: u16) -> Option<&[u8]> {
     right.then(|| udp.get(8..size)).flatten()
 }
 
-/// Initiations among what passed.
-pub fn initiations(passed: &[Passed]) -> Vec<Vec<u8>> {
-    passed
-        .iter()
-        .filter(|one| one.payload.len() == 148 && one.payload[0] == 1)
-        .map(|one| one.payload.clone())
-        .collect()
+/// Initiations among what passed that were answered: a response names the initiation's sender.
+pub fn answered_initiations(passed: &[Passed]) -> Vec<Vec<u8>> {
+    let of = |kind: u8, size: usize| {
+        passed.iter().map(|one| &one.payload).filter(move |bytes| bytes.len() == size && bytes[0] == kind)
+    };
+    let answered: BTreeSet<&[u8]> = of(2, 92).map(|response| &response[8..12]).collect();
+    of(1, 148).filter(|initiation| answered.contains(&initiation[4..8])).cloned().collect()
 }
 
 /// Milliseconds from the first initiation to the first response.
@@ -138,7 +139,18 @@ mod tests {
         };
         let seen = [passed(5, 1, 148), passed(9, 1, 148), passed(30, 2, 92), passed(31, 4, 96)];
         assert_eq!(handshake_ms(&seen).map(f64::round), Some(25.0));
-        assert_eq!(initiations(&seen).len(), 2);
         assert_eq!(handshake_ms(&seen[..2]), None);
+    }
+
+    #[test]
+    fn only_answered_initiations_are_worth_replaying() {
+        let passed = |kind: u8, size: usize, at: usize, number: u8| {
+            let mut payload = vec![0; size];
+            (payload[0], payload[at]) = (kind, number);
+            Passed { at: Instant::now(), payload }
+        };
+        let seen = [passed(1, 148, 4, 7), passed(1, 148, 4, 8), passed(2, 92, 8, 8), passed(4, 92, 8, 7)];
+        let answered = answered_initiations(&seen);
+        assert_eq!((answered.len(), answered[0][4]), (1, 8));
     }
 }

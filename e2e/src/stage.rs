@@ -102,7 +102,6 @@ pub struct Seen {
     pub state: String,
     pub wakes: u64,
     pub boots: u64,
-    pub data: Option<String>,
     pub notice: Option<String>,
     pub paid_milli_cpm: u64,
     pub consumed_milli_cpm: u64,

@@ -1,7 +1,7 @@
 //! The steps of a day, each told once and used by demo and test alike.
 
 use crate::asleep::{self, footprint};
-use crate::capture::{Capture, handshake_ms, initiations};
+use crate::capture::{Capture, answered_initiations, handshake_ms};
 use crate::client::Client;
 use crate::flood::{Numbered, junk, replay};
 use crate::inside::inside;
@@ -132,15 +132,17 @@ impl Day {
         Ok(())
     }
 
-    /// Waits until the person's agent has opened the pal's data.
+    /// Waits until the person's agent has opened the pal's data: the page then lists it.
     pub fn wait_unlocked(&self) -> Result<()> {
         let since = Instant::now();
         loop {
-            let seen = self.stage.seen()?;
-            if seen.data.as_deref() == Some("unlocked") {
-                return Ok(());
+            match self.page("GET", "/data/", "") {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => {
+                    ensure!(since.elapsed() < PATIENCE, "nobody unlocked the pal's data: {}", answer.body)
+                }
+                Err(error) => ensure!(since.elapsed() < PATIENCE, "the page does not answer: {error:#}"),
             }
-            ensure!(since.elapsed() < PATIENCE, "nobody unlocked the pal's data; it is {:?}", seen.data);
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -278,8 +280,8 @@ impl Day {
             self.client.forget_session()?;
             ping::once(self.client.namespace(), self.hub(), Duration::from_secs(10))?;
         }
-        let captured = initiations(&capture.end());
-        ensure!(captured.len() >= wanted, "only {} of {wanted} initiations were seen", captured.len());
+        let captured = answered_initiations(&capture.end());
+        ensure!(captured.len() >= wanted, "only {} of {wanted} handshakes were seen", captured.len());
         Ok(captured)
     }
 
