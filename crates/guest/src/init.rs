@@ -33,6 +33,9 @@ const AWAY_MS: u16 = 50;
 /// A half that crashed is started again after this long.
 const RESTART: Duration = Duration::from_millis(500);
 
+/// `cloudpald data` is started this long after a wake.
+const DATA_AFTER: Duration = Duration::from_millis(250);
+
 /// Why the machine cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -76,6 +79,8 @@ struct Init {
     data: Option<Running>,
     /// When a half that ended is started again.
     restart: Option<Instant>,
+    /// A life whose `Awake` the host is told when the network half says so.
+    owes_awake: Option<u64>,
     stage: Stage,
     boot: Option<Box<BootRecord>>,
     keys: Option<PalKeys>,
@@ -132,6 +137,7 @@ impl Init {
             network: None,
             data: None,
             restart: None,
+            owes_awake: None,
             stage: Stage::Fresh,
             boot: None,
             keys: None,
@@ -197,6 +203,8 @@ impl Init {
             match message {
                 FromNetwork::Host(message) => self.network_to_host(message),
                 FromNetwork::Quiesced => self.finish_quiesce(),
+                FromNetwork::Standing => self.quiet(),
+                FromNetwork::Awake => self.network_awake(),
                 FromNetwork::Data(message) => self.tell_data(&message),
             }
         }
@@ -299,11 +307,17 @@ impl Init {
         self.resume(Some(woke.reason));
     }
 
-    /// The network first: somebody is waiting for it. `data` is started when it is up.
+    /// The network first: somebody is waiting for it. In a quiet machine it stands already, so the
+    /// host hears before anything else is done.
     fn resume(&mut self, reason: Option<WakeReason>) {
         let generation = self.boot.as_ref().map_or(0, |boot| boot.generation);
-        if self.stage != Stage::Quiet && self.stage != Stage::Quiescing {
-            return self.host.send(&ToHost::Awake { generation });
+        if self.stage != Stage::Quiescing {
+            self.host.send(&ToHost::Awake { generation });
+        }
+        match self.stage {
+            Stage::Quiet => {}
+            Stage::Quiescing => self.owes_awake = Some(generation),
+            _ => return,
         }
         self.stage = Stage::Running;
         self.tell_network(&ToNetwork::Awake { generation, reason });
@@ -311,13 +325,19 @@ impl Init {
 
     fn network_to_host(&mut self, message: ToHost) {
         self.host.send(&message);
-        match message {
-            ToHost::Up(keys) => {
-                self.keys = Some(keys);
-                self.stage = Stage::Running;
-            }
-            ToHost::Awake { .. } if self.data.is_none() => self.start_data(),
-            _ => {}
+        if let ToHost::Up(keys) = message {
+            self.keys = Some(keys);
+            self.stage = Stage::Running;
+        }
+    }
+
+    /// `data` is started a moment later: it would take the processor from whoever rang.
+    fn network_awake(&mut self) {
+        if let Some(generation) = self.owes_awake.take() {
+            self.host.send(&ToHost::Awake { generation });
+        }
+        if self.data.is_none() {
+            self.restart = Some(Instant::now() + DATA_AFTER);
         }
     }
 
@@ -339,14 +359,18 @@ impl Init {
     fn finish_quiesce(&mut self) {
         let (Stage::Quiescing, Some(boot)) = (self.stage, &self.boot) else { return };
         match quiesce::scrub(&boot.link) {
-            Ok(()) => {
-                self.stage = Stage::Quiet;
-                self.host.send(&ToHost::Quiesced);
-            }
+            Ok(()) => self.tell_network(&ToNetwork::Stand),
             Err(error) => {
                 self.complain(&error);
                 self.resume(None);
             }
+        }
+    }
+
+    fn quiet(&mut self) {
+        if self.stage == Stage::Quiescing {
+            self.stage = Stage::Quiet;
+            self.host.send(&ToHost::Quiesced);
         }
     }
 

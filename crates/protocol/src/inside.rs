@@ -20,7 +20,11 @@ pub enum ToNetwork {
     Boot(Box<BootRecord>),
     /// Forget every session; answered by [`FromNetwork::Quiesced`].
     Quiesce,
-    /// Init has set clock and randomness: bring WireGuard back; answered by [`ToHost::Awake`].
+    /// Nothing readable is left in memory: bring WireGuard up without any session, so that waking has
+    /// nothing to do; answered by [`FromNetwork::Standing`].
+    Stand,
+    /// Init has set clock and randomness: WireGuard is to be up, and devices are to be greeted; answered by
+    /// [`FromNetwork::Awake`].
     Awake {
         /// This life's number.
         generation: u64,
@@ -44,6 +48,10 @@ pub enum FromNetwork {
     Host(ToHost),
     /// No session is left and WireGuard is down.
     Quiesced,
+    /// WireGuard is up and has said nothing.
+    Standing,
+    /// WireGuard is up.
+    Awake,
     /// For `cloudpald data`.
     Data(ToData),
 }

@@ -69,6 +69,7 @@ impl Worker {
     }
 
     fn guest_awake(&mut self, generation: u64) {
+        tracing::debug!("the guest's network is up");
         if generation == self.record.generation {
             // What opened the data ended when the guest quiesced.
             self.data = Some(DataState::Locked);

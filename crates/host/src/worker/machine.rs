@@ -394,6 +394,7 @@ impl Worker {
             Woke { unix_ms: unix_ms(), entropy: crate::keys::random()?, generation: generation + 1, reason };
         anyhow::ensure!(self.tell(&ToGuest::Woke(woke)), "the guest's channel takes no frame");
         self.machine = Some(paused.cont()?);
+        tracing::debug!("the machine goes on");
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         self.woken_to_pay(reason);
         Ok(())

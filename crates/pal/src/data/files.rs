@@ -216,7 +216,10 @@ mod tests {
         std::mem::forget(files.begin(&name).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         files.tidy().unwrap();
-        assert_eq!((text(&files, &name), fs::read_dir(folder.path()).unwrap().count()), ("old".to_owned(), 1));
+        assert_eq!(
+            (text(&files, &name), fs::read_dir(folder.path()).unwrap().count()),
+            ("old".to_owned(), 1)
+        );
     }
 
     #[test]

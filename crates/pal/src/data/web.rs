@@ -176,7 +176,9 @@ async fn write(State(app): State<App>, Path(name): Path<String>, body: Body) -> 
     let mut part = on_disk(&app, move |files| files.begin(&name)).await?;
     let mut body = body.into_data_stream();
     while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|_| text(StatusCode::BAD_REQUEST, "The file did not arrive whole; nothing was stored.\n"))?;
+        let piece = piece.map_err(|_| {
+            text(StatusCode::BAD_REQUEST, "The file did not arrive whole; nothing was stored.\n")
+        })?;
         part = on_disk(&app, move |_| part.write(&piece).map(|()| part)).await?;
     }
     on_disk(&app, move |_| part.place()).await?;

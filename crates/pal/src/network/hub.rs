@@ -32,9 +32,17 @@ pub struct Hub {
     device: WireGuard,
     routes: Routes,
     overlay: Overlay,
-    /// Peers that are nudged, and until when.
+    link: Link,
+    /// Peers to be greeted after a wake.
     nudged: Vec<AgreementKey>,
-    nudged_until_s: u64,
+    /// Until when they are nudged; none before they are greeted.
+    nudged_until_s: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Up,
+    Down,
 }
 
 impl Hub {
@@ -47,7 +55,9 @@ impl Hub {
             Err(FirewallError::Run(error)) if error.kind() == io::ErrorKind::NotFound && rules_stand() => {}
             other => other?,
         }
-        let mut hub = Hub { device, routes: Routes::open()?, overlay, nudged: Vec::new(), nudged_until_s: 0 };
+        let routes = Routes::open()?;
+        let mut hub =
+            Hub { device, routes, overlay, link: Link::Down, nudged: Vec::new(), nudged_until_s: None };
         let addresses = overlay.hub();
         hub.routes.add_address(WG, addresses.v4.into(), 32)?;
         hub.routes.add_address(WG, addresses.v6.into(), 128)?;
@@ -55,9 +65,12 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Takes the interface up, with its routes: going down lost them. Whoever waits for a wake waits for
-    /// this, so it is as little as can be.
+    /// Takes the interface up, with its routes: going down lost them.
     fn up(&mut self) -> Result<(), NetlinkError> {
+        if self.link == Link::Up {
+            return Ok(());
+        }
+        self.link = Link::Up;
         self.routes.up(WG)?;
         let (v4, v4_bits) = self.overlay.network_v4();
         let (v6, v6_bits) = self.overlay.network_v6();
@@ -73,23 +86,31 @@ impl Hub {
     /// Forgets every session; endpoints stay.
     pub fn quiesce(&mut self) -> Result<(), NetlinkError> {
         self.routes.down(WG)?;
+        self.link = Link::Down;
         let known = self.device.peers()?.into_iter().filter(|peer| peer.endpoint.is_some());
         self.nudged = known.map(|peer| peer.key).collect();
-        // On an interface that is down this sends nothing yet.
-        self.device.set_keepalive(&self.nudged, NUDGE_INTERVAL_S)
+        self.nudged_until_s = None;
+        Ok(())
     }
 
-    /// Brings the interface back: the kernel greets every nudged peer by itself.
-    pub fn awake(&mut self, now_s: u64) -> Result<(), NetlinkError> {
-        self.nudged_until_s = now_s + NUDGE_S;
+    /// The interface is to be up, with no session and nothing to say. Done before a sleep already:
+    /// on a translated processor it takes longer than all else that a wake has to wait for.
+    pub fn stand(&mut self) -> Result<(), NetlinkError> {
         self.up()
+    }
+
+    /// Greets every device that was connected: the kernel begins a session by itself.
+    pub fn greet(&mut self, now_s: u64) -> Result<(), NetlinkError> {
+        self.nudged_until_s = Some(now_s + NUDGE_S);
+        self.device.set_keepalive(&self.nudged, NUDGE_INTERVAL_S)
     }
 
     /// Ends the nudging in time, for the sake of batteries.
     pub fn tick(&mut self, now_s: u64) -> Result<(), NetlinkError> {
-        if self.nudged.is_empty() || now_s < self.nudged_until_s {
+        if self.nudged_until_s.is_none_or(|until| now_s < until) {
             return Ok(());
         }
+        self.nudged_until_s = None;
         self.device.set_keepalive(&std::mem::take(&mut self.nudged), 0)
     }
 

@@ -18,12 +18,19 @@ use pal::Pal;
 use services::Services;
 use std::io;
 use std::time::{Duration, Instant};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+/// Longer than any pal is awake.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Devices are greeted this long after a wake: whoever rang is answered first.
+const GREET_AFTER: Duration = Duration::from_millis(60);
 
 /// Serves until init closes the channel.
 pub async fn run() -> io::Result<()> {
     let (mut incoming, outgoing) = inherited()?;
-    let mut half = Half { outgoing, pal: None, services: None, started: Instant::now() };
+    let started = Instant::now();
+    let mut half = Half { outgoing, pal: None, services: None, started, greet_at: started + NEVER };
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -32,6 +39,7 @@ pub async fn run() -> io::Result<()> {
                 Some(message) => half.take(message).await?,
                 None => return Ok(()),
             },
+            () = sleep_until(half.greet_at.into()) => half.greet().await?,
             _ = ticks.tick() => half.tick().await?,
         }
     }
@@ -43,6 +51,7 @@ struct Half {
     pal: Option<Pal>,
     services: Option<Services>,
     started: Instant,
+    greet_at: Instant,
 }
 
 impl Half {
@@ -68,8 +77,10 @@ impl Half {
         let said = match message {
             ToNetwork::Boot(_) => return Ok(()),
             ToNetwork::Quiesce => pal.quiesce().map(|()| FromNetwork::Quiesced),
+            ToNetwork::Stand => pal.stand().map(|()| FromNetwork::Standing),
             ToNetwork::Awake { generation, reason } => {
-                pal.awake(generation, reason, now_s).map(|()| FromNetwork::Host(ToHost::Awake { generation }))
+                self.greet_at = Instant::now() + GREET_AFTER;
+                pal.awake(generation, reason, now_s).map(|()| FromNetwork::Awake)
             }
             ToNetwork::Due(amount) => pal.due(amount).map(FromNetwork::Host),
             ToNetwork::Receipt(receipt) => pal.receipt(receipt).map(FromNetwork::Host),
@@ -107,6 +118,15 @@ impl Half {
     fn refresh_names(&self) {
         if let (Some(pal), Some(services)) = (&self.pal, &self.services) {
             services.set_zone(pal.zone());
+        }
+    }
+
+    async fn greet(&mut self) -> io::Result<()> {
+        self.greet_at = Instant::now() + NEVER;
+        let now_s = self.now_s();
+        match self.pal.as_mut().map(|pal| pal.greet(now_s)) {
+            Some(Err(line)) => self.outgoing.send(&log(line)).await,
+            _ => Ok(()),
         }
     }
 

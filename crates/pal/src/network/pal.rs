@@ -112,13 +112,23 @@ impl Pal {
         self.hub.quiesce().map_err(line)
     }
 
-    /// Brings WireGuard back.
+    /// Brings WireGuard back, silent.
+    pub fn stand(&mut self) -> Result<(), String> {
+        self.hub.stand().map_err(line)
+    }
+
+    /// Greets the devices that were connected when the pal went to sleep.
+    pub fn greet(&mut self, now_s: u64) -> Result<(), String> {
+        self.hub.greet(now_s).map_err(line)
+    }
+
+    /// WireGuard is to be up; [`Pal::greet`] soon.
     pub fn awake(&mut self, generation: u64, reason: Option<WakeReason>, now_s: u64) -> Result<(), String> {
         self.generation = generation;
         self.woke = reason.or(self.woke);
         self.resting = false;
         self.idle.restart(now_s);
-        self.hub.awake(now_s).map_err(line)
+        self.hub.stand().map_err(line)
     }
 
     /// Once a second. Gives the seconds without traffic when the host is to be told.
