@@ -78,8 +78,15 @@ pub fn bad_tickets(day: &mut Day) -> Result<()> {
     day.stage.cloudpal_with(&buy, &voucher)?;
     // It joins the person's credit: the sum at the end counts it.
     day.setting.voucher += 3;
-    let (code, _, said) = day.stage.attempt(&buy, &voucher)?;
-    day.report.check("a used voucher is refused with exit code 4", code == 4, said.trim());
+    let free =
+        |day: &Day| Ok::<_, anyhow::Error>(day.stage.cloudpal(&["credit", "balance"])?["free_cpm"].clone());
+    let before = free(day)?;
+    let (_, _, said) = day.stage.attempt(&buy, &voucher)?;
+    let after = free(day)?;
+    day.report.check("a voucher buys once", before == after, format!("{before} {after}: {}", said.trim()));
+    day.stage.attempt_as_stranger(&["init"], "")?;
+    let (code, _, said) = day.stage.attempt_as_stranger(&buy, &voucher)?;
+    day.report.check("somebody else's used voucher is refused with exit code 4", code == 4, said.trim());
     Ok(())
 }
 
@@ -137,36 +144,35 @@ fn says_what_to_do(answer: &Answer) -> bool {
     said["message"].as_str().is_some_and(|message| message.contains(' '))
 }
 
-/// Wrong words, unknown flags, a pal that is not there: documented exit codes.
+/// Wrong words, unknown flags, a pal that is not there: a sentence and the documented exit code.
 pub fn used_wrongly(day: &mut Day) -> Result<()> {
     eprintln!("==> used wrongly");
     let words = "abandon ".repeat(23) + "zoo";
-    let elsewhere = day.stage.dir().join("other-person");
-    let elsewhere = elsewhere.to_string_lossy().into_owned();
-    let mut cases: Vec<(&str, Vec<&str>, &str, i32)> = vec![
-        ("an unknown flag", vec!["status", "--no-such-flag"], "", 2),
-        ("an unknown command", vec!["fly"], "", 2),
-        ("a pal that is not there", vec!["status", "nobody"], "", 3),
-        (
-            "a voucher that is none",
-            vec!["credit", "buy", "--mint", &day.stage.up.mint.url],
-            "not a voucher",
-            2,
-        ),
+    let voucher = day.stage.voucher(1)?;
+    let mint = day.stage.up.mint.url.clone();
+    let cases: [(&str, &[&str], &str, i32); 6] = [
+        ("an unknown flag", &["status", "--no-such-flag"], "", 2),
+        ("an unknown command", &["fly"], "", 2),
+        ("a pal that is not there", &["status", "nobody"], "", 3),
+        ("a voucher that is none", &["credit", "buy", "--mint", &mint], "not a voucher", 2),
+        ("a seller that does not answer", &["credit", "buy", "--mint", "http://127.0.0.1:9"], &voucher, 5),
+        ("a second seed", &["init"], "", 6),
     ];
-    cases.push(("wrong seed words", vec!["--config", &elsewhere, "init", "--restore"], &words, 2));
-    cases.push(("a seller that is not there", vec!["credit", "buy", "--mint", "http://127.0.0.1:9"], "x", 5));
-    for (what, arguments, input, expected) in &cases {
-        let (code, _, said) = day.stage.attempt(arguments, input)?;
-        let sentence = said.trim().contains(' ');
-        let kept = code == *expected && sentence;
-        day.report.check(
-            "used wrongly: a sentence and exit code",
-            kept,
-            format!("{what}: {code} of {expected}: {}", said.trim()),
-        );
+    for (what, arguments, input, expected) in cases {
+        let outcome = day.stage.attempt(arguments, input)?;
+        judge(day, what, expected, &outcome);
     }
+    let outcome = day.stage.attempt_as_stranger(&["init", "--restore"], &words)?;
+    judge(day, "wrong seed words", 2, &outcome);
     Ok(())
+}
+
+fn judge(day: &mut Day, what: &str, expected: i32, outcome: &(i32, String, String)) {
+    let (code, _, said) = outcome;
+    // A sentence has words between spaces; a panic's trace is none.
+    let kept = *code == expected && said.trim().contains(' ') && !said.contains("panicked");
+    let saw = format!("{what}: {code} of {expected}: {}", said.trim().lines().last().unwrap_or_default());
+    day.report.check("used wrongly: a sentence and exit code", kept, saw);
 }
 
 /// Credit runs out: the owner is warned, the pal sleeps and is kept; topping up brings it back.

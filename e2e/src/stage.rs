@@ -177,6 +177,14 @@ impl Stage {
         run(&self.up.run.person, &[arguments, &["--json"]].concat(), input)
     }
 
+    /// The same as another person, with a folder of their own.
+    pub fn attempt_as_stranger(&self, arguments: &[&str], input: &str) -> Result<(i32, String, String)> {
+        let (folder, prefix) =
+            self.up.run.person.split_last().context("up.json does not say how to run cloudpal")?;
+        let prefix = [prefix, &[format!("{folder}/stranger")]].concat();
+        run(&prefix, &[arguments, &["--json"]].concat(), input)
+    }
+
     /// Runs `cloudpal-host ...` as the data centre.
     pub fn host(&self, arguments: &[&str]) -> Result<String> {
         let (code, out, err) = run(&self.up.run.host, arguments, "")?;
