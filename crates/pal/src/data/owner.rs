@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 
 /// Sessions at the same time; the one unused for longest makes room.
 const SESSIONS: usize = 16;
+/// A handshake's first message is an ephemeral key.
+const FIRST_MESSAGE: usize = 32;
 
 /// All owner sessions.
 pub struct Owner {
@@ -27,6 +29,15 @@ pub struct Owner {
 enum Session {
     Greeted(Box<PalHandshake>),
     Stands(Box<Channel>),
+}
+
+/// The message does not belong to its session, or the other end is not the owner.
+struct Refused;
+
+impl From<ChannelError> for Refused {
+    fn from(_: ChannelError) -> Self {
+        Refused
+    }
 }
 
 /// Sessions by number, the latest used last.
@@ -84,8 +95,10 @@ impl Owner {
 
     /// The answer to one message of a session; also whether the disk was locked by it. A session that is refused is not
     /// put back.
-    async fn step(&mut self, number: u64, message: &[u8]) -> Result<(Vec<u8>, bool), ChannelError> {
+    async fn step(&mut self, number: u64, message: &[u8]) -> Result<(Vec<u8>, bool), Refused> {
         match self.sessions.take(number) {
+            // Noise would take the start of any message for a first one; ours carry nothing more.
+            None if message.len() != FIRST_MESSAGE => Err(Refused),
             None => {
                 let (handshake, answer) =
                     PalHandshake::answer(self.start.pal, &self.key, self.start.owner_unlock, message)?;
