@@ -12,7 +12,7 @@
 //!
 //! 198.18.0.0/15 is set aside for tests between networks (RFC 2544), so nothing real is hidden.
 
-use crate::run::{command, output};
+use crate::run::{command, output, output_of};
 use crate::state::{Memory, State};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -146,24 +146,24 @@ impl Net {
     }
 
     /// Lets a phone reach the pal at `address` of this machine, and the pal reach out through it.
-    /// Gives the machine's forwarding setting as it was.
-    pub fn open_to_outside(&self, address: IpAddr, pal: IpAddr) -> Result<String> {
+    pub fn open_to_outside(&self, address: IpAddr, pal: IpAddr) -> Result<()> {
         let (table, veth, range) = (self.table(), self.veth(), self.public_v4());
-        let IpAddr::V4(address) = address else { bail!("--listen takes an IPv4 address of this machine") };
         let rules = format!(
             "table ip {table} {{
-                chain in {{ type nat hook prerouting priority -100;
-                    ip daddr {address} udp dport {PAL_PORT} dnat to {pal}:{PAL_PORT} }}
-                chain out {{ type nat hook postrouting priority 100;
+                chain in {{
+                    type nat hook prerouting priority -100
+                    ip daddr {address} udp dport {PAL_PORT} dnat to {pal}:{PAL_PORT}
+                }}
+                chain out {{
+                    type nat hook postrouting priority 100
                     oifname != \"{veth}\" ip saddr {pal} udp sport {PAL_PORT} snat to {address}:{PAL_PORT}
-                    oifname != \"{veth}\" ip saddr {range} masquerade }}
+                    oifname != \"{veth}\" ip saddr {range} masquerade
+                }}
             }}"
         );
-        output(command("nft").arg(rules)).context("cannot add the rules for --listen")?;
+        output_of(command("nft -f -"), &rules).context("cannot add the rules for --listen")?;
         ip(&format!("-n {} route add default via {}", self.data_centre(), self.far_v4(&MACHINE)))?;
-        let before = fs::read_to_string(FORWARD).with_context(|| format!("cannot read {FORWARD}"))?;
-        fs::write(FORWARD, "1").with_context(|| format!("cannot set {FORWARD}"))?;
-        Ok(before.trim().to_owned())
+        fs::write(FORWARD, "1").with_context(|| format!("cannot set {FORWARD}"))
     }
 
     /// Takes back what [`Net::open_to_outside`] did.
@@ -216,6 +216,12 @@ impl Net {
 
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
+/// This machine's own forwarding setting.
+pub fn forwarding() -> Result<String> {
+    let setting = fs::read_to_string(FORWARD).with_context(|| format!("cannot read {FORWARD}"))?;
+    Ok(setting.trim().to_owned())
+}
+
 /// A number for the addresses that nothing on this machine uses yet, `wish` if it can be had.
 pub fn free_subnet(wish: u8) -> Result<u8> {
     let routes = output(command("ip -4 route show table all"))?;
@@ -228,6 +234,9 @@ pub fn free_subnet(wish: u8) -> Result<u8> {
 
 /// Refuses an address that is not this machine's, and a port that is taken.
 pub fn check_listen(address: IpAddr) -> Result<()> {
+    if !address.is_ipv4() {
+        bail!("--listen takes an IPv4 address of this machine");
+    }
     UdpSocket::bind((address, PAL_PORT)).map(drop).with_context(|| {
         format!("cannot listen on {address}, UDP port {PAL_PORT}; `ip address` shows this machine's addresses, `ss -ulpn` who has the port")
     })

@@ -121,9 +121,11 @@ fn bring_up(state: &State, options: &Options, mending: bool) -> Result<Value> {
     let pal = step("a pal, its credit and a phone's config", || outside.first_day(&mut memory, &wishes))?;
     if let Some(address) = options.listen.filter(|_| memory.listen.is_none()) {
         let public: IpAddr = text(&pal, "public_address")?.parse().context("the pal's public address")?;
-        memory.forwarded_before = Some(net.open_to_outside(address, public)?);
+        // Remembered first: whatever happens then, `down` sets it back.
+        memory.forwarded_before = Some(net::forwarding()?);
         memory.listen = Some(address);
         state.remember(&memory)?;
+        net.open_to_outside(address, public)?;
     }
     step("the device agent", || start_agent(state, &mut memory))?;
     let report = report(state, options, &net, &memory, [mint, host, pal]);
