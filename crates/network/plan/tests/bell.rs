@@ -133,7 +133,7 @@ fn a_flood_is_challenged_and_the_owner_gets_through() {
         }
         bell.fall_asleep(&[], &[]);
     }
-    assert_eq!(rings, 20);
+    assert_eq!(rings, 60);
 
     let home = from("203.0.113.5:40000");
     let Verdict::Challenge(cookie) = bell.datagram(2000, home, &initiation(&mut owner)) else {

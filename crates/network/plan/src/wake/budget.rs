@@ -42,8 +42,10 @@ impl Bucket {
     }
 }
 
-const BURST: u64 = 20;
-const EVERY_MS: u64 = 60_000;
+/// A pal that a packet woke stays up for its idle time, so nobody but one who rings for the sake of
+/// ringing, or a test that sends it back to sleep, comes near this.
+const BURST: u64 = 60;
+const EVERY_MS: u64 = 30_000;
 const SOURCE_BURST: u64 = 4;
 const SOURCE_EVERY_MS: u64 = 300_000;
 const SOURCES: usize = 1024;
