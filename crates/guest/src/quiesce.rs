@@ -7,6 +7,9 @@
 //! | unsent data of TCP connections, orphans too | connections reset |
 //! | WireGuard sessions | `wg0` taken down by `cloudpald network` |
 //! | received packets, decrypted in place | the network driver holds pages of which parts were handed out; only taking it off frees them all |
+//! | memory of `cloudpald network` and of this process | wiped as it is freed; buffers that stay are wiped after use |
+//!
+//! The host leads packets to its doorbell before it asks for this, so nothing new comes in meanwhile.
 
 use crate::disk;
 use cloudpal_link::guest::{UPLINK, close_tcp, renew_uplink};

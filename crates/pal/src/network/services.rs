@@ -49,5 +49,7 @@ async fn serve_echo(address: IpAddr, echo: Arc<Mutex<Echo>>) {
         if from.port() >= 1024 {
             let _ = socket.send_to(&buffer[..size], from).await;
         }
+        // This process lives through sleep; what it was sent does not.
+        buffer[..size].fill(0);
     }
 }
