@@ -90,7 +90,8 @@ impl Hub {
         let known = self.device.peers()?.into_iter().filter(|peer| peer.endpoint.is_some());
         self.nudged = known.map(|peer| peer.key).collect();
         self.nudged_until_s = None;
-        Ok(())
+        // One that is still nudged would be greeted before the sleep, and so not after it.
+        self.device.set_keepalive(&self.nudged, 0)
     }
 
     /// The interface is to be up, with no session and nothing to say. Done before a sleep already:
