@@ -153,12 +153,6 @@ pub fn is_blank() -> bool {
     matches!(Header::read(&disk), Ok(State::Blank | State::Unfinished))
 }
 
-/// Deletes the programs that are only needed until the disk is formatted and the firewall laid: they
-/// would take room in memory, and in every picture of it.
-pub fn discard_formatter() {
-    let _ = fs::remove_file(MKFS);
-}
-
 /// The virtio disk with serial `data`.
 fn find() -> Option<PathBuf> {
     fs::read_dir("/sys/block").ok()?.flatten().find_map(|entry| {

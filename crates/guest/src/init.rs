@@ -5,13 +5,17 @@
 //!                                    ^------------Woke or Resume-----------------'
 //! ```
 
-use crate::child::{Ended, Half, Running, reap};
+mod halves;
+
+use crate::child::Running;
 use crate::clock;
 use crate::disk;
 use crate::entropy;
 use crate::modules::{self, ModuleError};
 use crate::mounts::{self, MountError};
+use crate::port;
 use crate::quiesce;
+use crate::tools::{self, Tool};
 use crate::wire::{Heard, Wire};
 use cloudpal_link::guest::bring_up_uplink;
 use cloudpal_protocol::guest::{BootRecord, DataState, PORT_NAME, PalKeys, Phase, ToGuest, ToHost, Woke};
@@ -20,12 +24,8 @@ use cloudpal_protocol::{VERSION, guest::WakeReason};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// While the host is away its port reports so without end: look again this often.
@@ -98,7 +98,7 @@ pub fn run() -> Result<(), InitError> {
     mask.thread_block().map_err(system("block signals"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .map_err(system("receive signals"))?;
-    let mut init = Init::new(open_port()?);
+    let mut init = Init::new(port::open()?);
     init.hello();
     while !init.power_off {
         init.wait(&signals)?;
@@ -106,27 +106,6 @@ pub fn run() -> Result<(), InitError> {
     }
     init.stop();
     Ok(())
-}
-
-/// Finds the port by its name; udev is not here to make a link, and the number changes.
-fn open_port() -> Result<Wire, InitError> {
-    for _ in 0..100 {
-        if let Some(path) = find_port() {
-            let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
-            let file = opened.map_err(|source| InitError::System { what: "open the host's port", source })?;
-            return Ok(Wire::new(file.into()));
-        }
-        sleep(Duration::from_millis(20));
-    }
-    Err(InitError::NoPort)
-}
-
-fn find_port() -> Option<PathBuf> {
-    fs::read_dir("/sys/class/virtio-ports").ok()?.flatten().find_map(|entry| {
-        let name = fs::read_to_string(entry.path().join("name")).ok()?;
-        let device = PathBuf::from("/dev").join(entry.file_name());
-        (name.trim() == PORT_NAME && device.exists()).then_some(device)
-    })
 }
 
 impl Init {
@@ -282,7 +261,7 @@ impl Init {
             self.complain(&error);
         }
         if !disk::is_blank() {
-            disk::discard_formatter();
+            tools::discard(Tool::Mke2fs);
         }
         self.boot = Some(record);
         self.stage = Stage::Booting;
@@ -328,6 +307,7 @@ impl Init {
         if let ToHost::Up(keys) = message {
             self.keys = Some(keys);
             self.stage = Stage::Running;
+            tools::discard(Tool::Nft);
         }
     }
 
@@ -374,103 +354,11 @@ impl Init {
         }
     }
 
-    fn stop_data(&mut self) -> Result<(), quiesce::QuiesceError> {
-        if let Some(half) = self.data.take() {
-            half.stop();
-        }
-        quiesce::close_disk()?;
-        self.set_data_state(DataState::Locked);
-        Ok(())
-    }
-
     fn set_data_state(&mut self, state: DataState) {
         self.data_state = state;
         if state == DataState::Unlocked {
-            disk::discard_formatter();
+            tools::discard(Tool::Mke2fs);
         }
-    }
-
-    fn start_network(&mut self) {
-        match Running::start(Half::Network) {
-            Ok(half) => self.network = Some(half),
-            Err(error) => return self.failed_to_start(Half::Network, &error),
-        }
-        if let (Some(half), Some(record)) = (&mut self.network, &self.boot) {
-            half.wire.send(&ToNetwork::Boot(record.clone()));
-        }
-    }
-
-    fn start_data(&mut self) {
-        match Running::start(Half::Data) {
-            Ok(half) => self.data = Some(half),
-            Err(error) => self.failed_to_start(Half::Data, &error),
-        }
-    }
-
-    fn failed_to_start(&mut self, half: Half, error: &io::Error) {
-        self.restart = Some(Instant::now() + RESTART);
-        self.log(format!("could not start cloudpald {}: {error}", half.name()));
-    }
-
-    /// Notices halves that ended, and reaps every other process.
-    fn bury(&mut self) {
-        for Ended { pid, well } in reap() {
-            if self.network.as_ref().is_some_and(|half| half.is(pid)) {
-                self.network = None;
-                self.ended(Half::Network);
-            } else if self.data.as_ref().is_some_and(|half| half.is(pid)) {
-                self.data_ended(well);
-            }
-        }
-    }
-
-    /// It ends by itself after a lock, to be started again with empty memory.
-    fn data_ended(&mut self, well: bool) {
-        self.hear_data();
-        self.data = None;
-        if let Err(error) = quiesce::close_disk() {
-            self.complain(&error);
-        }
-        if self.data_state == DataState::Unlocked {
-            self.host.send(&ToHost::Data(DataState::Locked));
-        }
-        self.set_data_state(DataState::Locked);
-        match well {
-            true => self.start_data(),
-            false => self.ended(Half::Data),
-        }
-    }
-
-    fn ended(&mut self, half: Half) {
-        self.log(format!("cloudpald {} ended; it is started again", half.name()));
-        self.restart = Some(Instant::now() + RESTART);
-    }
-
-    fn revive(&mut self) {
-        if self.restart.is_none_or(|at| Instant::now() < at) {
-            return;
-        }
-        self.restart = None;
-        if self.boot.is_none() {
-            return;
-        }
-        if self.network.is_none() {
-            self.start_network();
-        }
-        if self.data.is_none() && matches!(self.stage, Stage::Booting | Stage::Running) {
-            self.start_data();
-        }
-    }
-
-    /// Ends the halves and closes the disk.
-    fn stop(&mut self) {
-        if let Err(error) = self.stop_data() {
-            self.complain(&error);
-        }
-        if let Some(half) = self.network.take() {
-            half.stop();
-        }
-        self.host.flush();
     }
 
     fn complain(&mut self, error: &dyn std::error::Error) {

@@ -8,7 +8,8 @@
 //! - `/cloudpald data` is killed before every sleep, so that the kernel frees and zeroes all it held.
 //!
 //! `/init open-data` (key on standard input) opens the encrypted data disk and ends at once, for the same
-//! reason; `/init close-data` closes it. Before a sleep [`quiesce`] makes sure that nothing readable is left in memory.
+//! reason; `/init close-data` closes it. Before a sleep [`quiesce`] makes sure that nothing readable is
+//! left in memory.
 //!
 //! It never sees a data key or anything that owner and pal say to each other, never opens a network
 //! socket of its own and keeps no state on disk.
@@ -21,8 +22,10 @@ mod init;
 mod mapper;
 mod modules;
 mod mounts;
+mod port;
 mod power;
 mod quiesce;
+mod tools;
 mod wire;
 
 use std::alloc::System;

@@ -93,8 +93,8 @@ impl Owner {
         let _ = self.to_init.send(FromData::Host(ToHost::Relay { session, message })).await;
     }
 
-    /// The answer to one message of a session; also whether the disk was locked by it. A session that is refused is not
-    /// put back.
+    /// The answer to one message of a session; also whether the disk was locked by it. A session that is
+    /// refused is not put back.
     async fn step(&mut self, number: u64, message: &[u8]) -> Result<(Vec<u8>, bool), Refused> {
         match self.sessions.take(number) {
             // Noise would take the start of any message for a first one; ours carry nothing more.
