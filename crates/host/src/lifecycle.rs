@@ -244,7 +244,8 @@ impl Lifecycle {
     fn credit_came(&mut self) -> Vec<Command> {
         self.paid = Paid::Yes;
         match self.state {
-            PalState::Unpaid => self.restore(WakeReason::Credit),
+            // Its owner is there and has more to hand over: it stays awake as for any visitor.
+            PalState::Unpaid => self.restore(WakeReason::Owner),
             _ => vec![],
         }
     }
@@ -306,7 +307,7 @@ mod tests {
         assert_eq!(pal.state(), S::Unpaid);
         assert_eq!(pal.handle(Event::Rang), []);
         assert_eq!(pal.handle(Event::WakeAsked(WakeReason::Owner)), []);
-        assert_eq!(pal.handle(Event::CreditCame), [Command::Restore(WakeReason::Credit)]);
+        assert_eq!(pal.handle(Event::CreditCame), [Command::Restore(WakeReason::Owner)]);
     }
 
     #[test]
