@@ -328,10 +328,11 @@ fn print_for_people(state: &State, report: &Value, detached: bool) {
         println!("           (reachable on this machine only; for a real phone: up --listen ADDR)");
     }
     let balance = &report["pal"]["balance"];
-    println!(
-        "Balance    {} cpm in the purse, {} cpm with the pal (a cpm is a minute awake)",
-        balance["purse_cpm"], balance["pal_cpm"]
-    );
+    let held = match balance["pal_cpm"].as_u64() {
+        Some(cpm) => format!("{cpm} cpm with the pal"),
+        None => "the pal sleeps and does not say what it holds".into(),
+    };
+    println!("Balance    {} cpm in the purse, {held} (a cpm is a minute awake)", balance["purse_cpm"]);
     println!(
         "Seed       24 words in {}/recovery-kit.txt: print them, then delete the file",
         at("/cli/config")
