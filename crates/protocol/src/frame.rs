@@ -31,15 +31,19 @@ pub struct DecodeError {
 
 /// The frame for one message.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, EncodeError> {
-    let body = postcard::to_stdvec(message)?;
+    wrap(&postcard::to_stdvec(message)?)
+}
+
+/// The frame for a body that is encoded already.
+pub fn wrap(body: &[u8]) -> Result<Vec<u8>, EncodeError> {
     if body.len() > MAX_BODY {
         return Err(EncodeError::TooLarge(body.len()));
     }
     let mut frame = Vec::with_capacity(HEADER + body.len());
     frame.extend_from_slice(&MAGIC);
     frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    frame.extend_from_slice(&crc32(&body).to_le_bytes());
-    frame.extend_from_slice(&body);
+    frame.extend_from_slice(&crc32(body).to_le_bytes());
+    frame.extend_from_slice(body);
     Ok(frame)
 }
 

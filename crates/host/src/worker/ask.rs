@@ -69,6 +69,7 @@ impl Worker {
                 self.waiting_awake.push(reply);
                 self.rang_at.get_or_insert_with(Instant::now);
                 self.event(Event::WakeAsked(reason));
+                self.forget_vain_ring();
                 self.answer_if(&[PalState::Awake, PalState::Unpaid, PalState::Failed]);
             }
             Ask::AddCredit(tickets, reply) => {

@@ -160,6 +160,17 @@ impl Worker {
         if let Err(error) = self.accept(tickets) {
             tracing::warn!(pal = %self.id().short(), %error, "the pal's tickets are not good");
             self.record.notice = Some(format!("the host cannot take the pal's tickets: {error}"));
+            return;
+        }
+        self.has_credit();
+    }
+
+    /// What was paid while the pal was already on its way to sleep unpaid makes it an ordinary sleep.
+    fn has_credit(&mut self) {
+        if self.record.ledger().left() > Milli::ZERO {
+            self.record.unpaid_since = None;
+            self.record.notice = None;
+            self.event(Event::CreditCame);
         }
     }
 
@@ -187,11 +198,7 @@ impl Worker {
     pub(super) fn credit_came(&mut self) {
         // The pal may hold more now too; ask it again.
         self.payment = Payment::default();
-        if self.record.ledger().left() > Milli::ZERO {
-            self.record.unpaid_since = None;
-            self.record.notice = None;
-            self.event(Event::CreditCame);
-        }
+        self.has_credit();
     }
 
     fn credit_gone(&mut self) {

@@ -71,9 +71,10 @@ impl Worker {
     fn guest_awake(&mut self, generation: u64) {
         tracing::debug!("the guest's network is up");
         if generation == self.record.generation {
-            // What opened the data ended when the guest quiesced.
+            // What opened the data ended when the guest quiesced; if it did not quiesce, it says so.
             self.data = Some(DataState::Locked);
             self.network_up();
+            self.tell(&ToGuest::Hello { versions: vec![VERSION] });
             self.event(Event::Woken);
         }
     }

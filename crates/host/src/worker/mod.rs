@@ -218,6 +218,14 @@ impl Worker {
     fn rang(&mut self, ring: Ring) {
         self.rang_at.get_or_insert(ring.at);
         self.event(Event::Rang);
+        self.forget_vain_ring();
+    }
+
+    /// A ring that wakes nobody is not what a later wake is measured from.
+    fn forget_vain_ring(&mut self) {
+        if matches!(self.life.state(), PalState::Unpaid | PalState::Failed | PalState::Gone) {
+            self.rang_at = None;
+        }
     }
 
     /// Timers, the machine's end, and credit.

@@ -2,7 +2,7 @@
 
 use boringtun::noise::{Tunn, TunnResult};
 use cloudpal_core::{AgreementKey, AgreementSecret, Secret};
-use cloudpal_plan::wake::{Bell, HELD_BYTES, HELD_PACKETS, Reason, Session, Verdict, mac1_fits};
+use cloudpal_plan::wake::{BURST, Bell, HELD_BYTES, HELD_PACKETS, Reason, Session, Verdict, mac1_fits};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::hash::{BuildHasher, RandomState};
@@ -133,7 +133,7 @@ fn a_flood_is_challenged_and_the_owner_gets_through() {
         }
         bell.fall_asleep(&[], &[]);
     }
-    assert_eq!(rings, 60);
+    assert_eq!(rings, BURST);
 
     let home = from("203.0.113.5:40000");
     let Verdict::Challenge(cookie) = bell.datagram(2000, home, &initiation(&mut owner)) else {

@@ -108,7 +108,8 @@ pub fn arguments(
 /// `init_on_free` turns freed pages into zeros, which a snapshot skips; it also keeps freed secrets out of it.
 fn kernel_command_line(hypervisor: Hypervisor, spec: &MachineSpec, tsc_khz: u64) -> String {
     let mut words = vec!["console=ttyS0", "quiet", "reboot=t", "panic=-1", "init_on_free=1"];
-    let calibration = format!("tsc_early_khz={tsc_khz}");
+    // Without `tsc=reliable` the guest doubts a translated counter and falls back to ticks of 4 ms.
+    let calibration = format!("tsc=reliable tsc_early_khz={tsc_khz}");
     if hypervisor == Hypervisor::QemuTcg {
         words.push(&calibration);
     }

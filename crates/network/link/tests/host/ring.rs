@@ -3,6 +3,7 @@
 use crate::stage::{PAL_SECRET, PAL_V4, PAL_V6, PORT, Stage, WORLD_V4, WORLD_V6, numbered, pal_key, run};
 use boringtun::noise::{Tunn, TunnResult};
 use cloudpal_link::{Doorbell, Namespace, Recorded};
+use cloudpal_plan::wake::BURST;
 use std::net::{IpAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -98,7 +99,7 @@ fn challenges_come_back(world: IpAddr) {
     let socket: UdpSocket = stage.socket(world);
     let mut client = client();
     bell.listen(&Recorded::default());
-    for ring in 0..20 {
+    for ring in 0..BURST {
         socket.send(&initiation(&mut client)).unwrap();
         assert!(rings(&mut bell), "ring {ring}");
         bell.listen(&Recorded::default());

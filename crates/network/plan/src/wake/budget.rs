@@ -42,9 +42,11 @@ impl Bucket {
     }
 }
 
+/// So many wakes at once are possible; then one every 30 s.
+///
 /// A pal that a packet woke stays up for its idle time, so nobody but one who rings for the sake of
 /// ringing, or a test that sends it back to sleep, comes near this.
-const BURST: u64 = 60;
+pub const BURST: u64 = 60;
 const EVERY_MS: u64 = 30_000;
 const SOURCE_BURST: u64 = 4;
 const SOURCE_EVERY_MS: u64 = 300_000;

@@ -23,6 +23,7 @@ mod memory;
 mod packet;
 
 pub use bell::{Bell, Counters, HELD_BYTES, HELD_PACKETS, Reason, SESSIONS, Session, Verdict};
+pub use budget::BURST;
 pub use mac::mac1_fits;
 pub use memory::{ANSWERED, INITIATIONS, MemoryError};
 pub use packet::{Kind, parse};
