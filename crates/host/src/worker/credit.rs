@@ -168,8 +168,9 @@ impl Worker {
     /// What was paid while the pal was already on its way to sleep unpaid makes it an ordinary sleep.
     fn has_credit(&mut self) {
         if self.record.ledger().left() > Milli::ZERO {
-            self.record.unpaid_since = None;
-            self.record.notice = None;
+            if self.record.unpaid_since.take().is_some() {
+                self.record.notice = None;
+            }
             self.event(Event::CreditCame);
         }
     }
@@ -203,6 +204,7 @@ impl Worker {
 
     fn credit_gone(&mut self) {
         if self.payment.only_to_pay.take().is_some() || self.life.state() != PalState::Unpaid {
+            self.record.unpaid_since.get_or_insert_with(unix_ms);
             let grace = self.grace_ms() / 86_400_000;
             self.record.notice =
                 Some(format!("credit has run out; the pal is kept {grace} days: `cloudpal top-up`"));
