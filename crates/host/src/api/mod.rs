@@ -7,7 +7,7 @@ mod pals;
 
 use crate::registry::Registry;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,14 +16,6 @@ use std::sync::Arc;
 
 /// No request's body is longer, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
-
-/// A request as every handler needs it.
-pub(crate) struct Call<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-}
 
 /// The router.
 pub fn router(registry: Arc<Registry>) -> Router {

@@ -1,12 +1,12 @@
 //! What the operator's own commands ask of the running agent.
 
-use super::{Answer, Call, Failure};
+use super::auth::Authentic;
+use super::{Answer, Failure};
 use crate::lifecycle::SleepReason;
 use crate::registry::Registry;
 use crate::worker::{Ask, Quiescing};
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, Uri};
 use cloudpal_core::PalId;
 use cloudpal_protocol::api::{ApiError, ErrorCode, PalInfo};
 use cloudpal_protocol::guest::WakeReason;
@@ -32,21 +32,14 @@ pub struct OperatorPal {
 
 pub(crate) async fn list(
     State(registry): State<Arc<Registry>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Authentic,
 ) -> Answer<Vec<OperatorPal>> {
-    Call { method: &method, uri: &uri, headers: &headers, body: &[] }.operator(&registry)?;
+    request.operator(&registry)?;
     Ok(Json(registry.all().iter().map(|pal| pal.for_operator()).collect()))
 }
 
-pub(crate) async fn stop(
-    State(registry): State<Arc<Registry>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Answer<()> {
-    Call { method: &method, uri: &uri, headers: &headers, body: &[] }.operator(&registry)?;
+pub(crate) async fn stop(State(registry): State<Arc<Registry>>, request: Authentic) -> Answer<()> {
+    request.operator(&registry)?;
     registry.stop.notify_one();
     Ok(Json(()))
 }
@@ -54,11 +47,9 @@ pub(crate) async fn stop(
 pub(crate) async fn act(
     State(registry): State<Arc<Registry>>,
     Path((id, action)): Path<(String, String)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Authentic,
 ) -> Answer<PalInfo> {
-    Call { method: &method, uri: &uri, headers: &headers, body: &[] }.operator(&registry)?;
+    request.operator(&registry)?;
     let missing = |what: &str| ApiError { code: ErrorCode::NotFound, message: what.into() };
     let id: PalId = id.parse().map_err(|_| missing("that is not a pal's id"))?;
     let pal = registry.pal(id).ok_or_else(|| missing("there is no such pal at this host"))?;

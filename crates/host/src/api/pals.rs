@@ -1,13 +1,12 @@
 //! What owners ask.
 
-use super::{Answer, Call, Failure, parse};
+use super::auth::Authentic;
+use super::{Answer, Failure, parse};
 use crate::lifecycle::SleepReason;
 use crate::registry::Registry;
 use crate::worker::{Ask, Quiescing};
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cloudpal_protocol::api::{
@@ -27,20 +26,13 @@ const RECEIPTS: u32 = 500;
 
 type Host = State<Arc<Registry>>;
 
-pub(crate) async fn create(
-    State(registry): Host,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer<PalInfo> {
-    let signer = Call { method: &method, uri: &uri, headers: &headers, body: &body }.signer(&registry)?;
-    let request: CreatePal = parse(&body)?;
-    if request.owner_sign != signer {
+pub(crate) async fn create(State(registry): Host, request: Authentic) -> Answer<PalInfo> {
+    let create: CreatePal = parse(&request.body)?;
+    if create.owner_sign != request.signer() {
         let message = "the request is signed by another key than the owner's it names".into();
         return Err(ApiError { code: ErrorCode::Refused, message }.into());
     }
-    let create = move || registry.create(&request);
+    let create = move || registry.create(&create);
     let pal = tokio::task::spawn_blocking(create).await.map_err(internal)??;
     Ok(Json(pal.info()))
 }
@@ -55,11 +47,9 @@ pub(crate) async fn info(
     State(registry): Host,
     Path(id): Path<String>,
     Query(news): Query<News>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Authentic,
 ) -> Answer<PalInfo> {
-    let pal = Call { method: &method, uri: &uri, headers: &headers, body: &[] }.pal(&registry, &id)?;
+    let pal = request.pal(&registry, &id)?;
     let mut watch = pal.watch();
     if let Some(after) = news.after {
         // Nothing new within the time is no error: the answer is then what it was.
@@ -71,55 +61,44 @@ pub(crate) async fn info(
 pub(crate) async fn delete(
     State(registry): Host,
     Path(id): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Authentic,
 ) -> Answer<PalInfo> {
-    let pal = Call { method: &method, uri: &uri, headers: &headers, body: &[] }.pal(&registry, &id)?;
+    let pal = request.pal(&registry, &id)?;
     pal.ask(Ask::Delete).await.map(Json).map_err(Failure)
 }
 
 pub(crate) async fn credit(
     State(registry): Host,
     Path(id): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Authentic,
 ) -> Answer<PalInfo> {
-    let pal = Call { method: &method, uri: &uri, headers: &headers, body: &body }.pal(&registry, &id)?;
-    let request: AddCredit = parse(&body)?;
-    pal.ask(|reply| Ask::AddCredit(request.tickets, reply)).await.map(Json).map_err(Failure)
+    let pal = request.pal(&registry, &id)?;
+    let credit: AddCredit = parse(&request.body)?;
+    pal.ask(|reply| Ask::AddCredit(credit.tickets, reply)).await.map(Json).map_err(Failure)
 }
 
 pub(crate) async fn relay(
     State(registry): Host,
     Path(id): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Authentic,
 ) -> Answer<Relay> {
-    let pal = Call { method: &method, uri: &uri, headers: &headers, body: &body }.pal(&registry, &id)?;
-    let request: Relay = parse(&body)?;
+    let pal = request.pal(&registry, &id)?;
+    let relay: Relay = parse(&request.body)?;
     let malformed = |message: &str| ApiError { code: ErrorCode::Malformed, message: message.into() };
-    let message = STANDARD.decode(&request.message).map_err(|_| malformed("the message is not base64"))?;
+    let message = STANDARD.decode(&relay.message).map_err(|_| malformed("the message is not base64"))?;
     if message.len() > MAX_MESSAGE {
         return Err(malformed("the message is longer than 65,535 bytes").into());
     }
-    let (session, answer) = pal.ask(|reply| Ask::Relay { session: request.session, message, reply }).await?;
+    let (session, answer) = pal.ask(|reply| Ask::Relay { session: relay.session, message, reply }).await?;
     Ok(Json(Relay { session: Some(session), message: STANDARD.encode(answer) }))
 }
 
 pub(crate) async fn sleep(
     State(registry): Host,
     Path(id): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Authentic,
 ) -> Answer<PalInfo> {
-    let pal = Call { method: &method, uri: &uri, headers: &headers, body: &body }.pal(&registry, &id)?;
+    let pal = request.pal(&registry, &id)?;
     let ask = |reply| Ask::Sleep(SleepReason::Owner, Quiescing::Full, reply);
     pal.ask(ask).await.map(Json).map_err(Failure)
 }
@@ -127,12 +106,9 @@ pub(crate) async fn sleep(
 pub(crate) async fn wake(
     State(registry): Host,
     Path(id): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Authentic,
 ) -> Answer<PalInfo> {
-    let pal = Call { method: &method, uri: &uri, headers: &headers, body: &body }.pal(&registry, &id)?;
+    let pal = request.pal(&registry, &id)?;
     pal.ask(|reply| Ask::Wake(WakeReason::Owner, reply)).await.map(Json).map_err(Failure)
 }
 
@@ -146,11 +122,9 @@ pub(crate) async fn receipts(
     State(registry): Host,
     Path(id): Path<String>,
     Query(query): Query<From>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Authentic,
 ) -> Answer<Receipts> {
-    let pal = Call { method: &method, uri: &uri, headers: &headers, body: &[] }.pal(&registry, &id)?;
+    let pal = request.pal(&registry, &id)?;
     let acknowledged = pal.info().acknowledged;
     let read = move || registry.store.receipts(pal.id, query.from.unwrap_or(0), RECEIPTS);
     let receipts = tokio::task::spawn_blocking(read).await.map_err(internal)?.map_err(internal)?;
@@ -159,16 +133,9 @@ pub(crate) async fn receipts(
 
 /// Anyone who knows a ticket's secret may ask, also for a pal that was never created: a signature is of
 /// use only to whoever holds the ticket itself, and only for tickets that paid for nothing here.
-pub(crate) async fn give_back(
-    State(registry): Host,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer<ReturnedTickets> {
-    Call { method: &method, uri: &uri, headers: &headers, body: &body }.signer(&registry)?;
-    let request: ReturnTickets = parse(&body)?;
-    let sign = move || registry.give_back(&request.secrets);
+pub(crate) async fn give_back(State(registry): Host, request: Authentic) -> Answer<ReturnedTickets> {
+    let tickets: ReturnTickets = parse(&request.body)?;
+    let sign = move || registry.give_back(&tickets.secrets);
     let signatures = tokio::task::spawn_blocking(sign).await.map_err(internal)??;
     Ok(Json(ReturnedTickets { signatures }))
 }
