@@ -32,8 +32,9 @@ pub fn test(options: &Options) -> Result<()> {
         watched(tree::cargo().args(lints))
     });
     steps.run("programs and tests", build::everything);
-    steps
-        .run("unit and integration tests", || tests_as_root(&["test", "--workspace", "--locked", "--quiet"]));
+    steps.run("unit and integration tests", || {
+        tests_as_root(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"])
+    });
     steps.run("programs inside a pal", build::guest_programs);
     if !options.quick {
         steps.run("kernel for pals", || kernel::fetch().map(drop));

@@ -113,7 +113,7 @@ fn challenges_come_back(world: IpAddr) {
     assert!(matches!(taken, TunnResult::Done), "{taken:?}");
     socket.send(&initiation(&mut client)).unwrap();
     assert!(rings(&mut bell), "the proof of the cookie was not taken");
-    assert_eq!((bell.counters().challenged, bell.counters().rung), (1, 21));
+    assert_eq!((bell.counters().challenged, bell.counters().rung), (1, BURST + 1));
 }
 
 #[test]
