@@ -1,9 +1,10 @@
 //! Files that survive a kill between any two instructions: written beside their place, synced, renamed,
 //! and the folder synced. Readable by their owner only.
 
+use nix::unistd::Uid;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 /// Why a file in the configuration folder could not be used.
@@ -21,7 +22,11 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Fi
 
 /// Makes a folder that only its owner may enter, with those above it.
 pub fn make_private_dir(dir: &Path) -> Result<(), FileError> {
+    let new = !dir.exists();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("making folder", dir))?;
+    if new {
+        keep_owner(dir)?;
+    }
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed("closing folder", dir))
 }
 
@@ -43,7 +48,18 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         .mode(0o600)
         .open(path)
         .map_err(failed("making", path))?;
+    keep_owner(path)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("writing", path))
+}
+
+/// What root makes in somebody's folder is theirs, or their own programs could not use it afterwards.
+fn keep_owner(path: &Path) -> Result<(), FileError> {
+    let Some(parent) = path.parent().filter(|_| Uid::effective().is_root()) else { return Ok(()) };
+    let about = fs::metadata(parent).map_err(failed("looking at folder", parent))?;
+    match about.uid() {
+        0 => Ok(()),
+        owner => lchown(path, Some(owner), Some(about.gid())).map_err(failed("giving away", path)),
+    }
 }
 
 /// Renames durably.
@@ -85,14 +101,11 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 /// Opens a file to be locked.
 pub fn open_lock(path: &Path) -> Result<File, FileError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed("opening", path))
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path).map_err(failed("opening", path))?;
+    keep_owner(path)?;
+    Ok(file)
 }
 
 fn sync_parent(path: &Path) -> Result<(), FileError> {
@@ -114,6 +127,22 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!dir.path().join("secret.new").exists());
+    }
+
+    #[test]
+    fn root_leaves_no_files_of_its_own_in_somebodys_folder() {
+        if !Uid::effective().is_root() {
+            return; // Nobody else can give files away, so there is nothing to get wrong.
+        }
+        let dir = tempfile::tempdir().unwrap();
+        lchown(dir.path(), Some(7301), Some(7301)).unwrap();
+        let inner = dir.path().join("pals");
+        make_private_dir(&inner).unwrap();
+        write_private(&inner.join("one"), b"1").unwrap();
+        open_lock(&dir.path().join("lock")).unwrap();
+        for path in [inner.clone(), inner.join("one"), dir.path().join("lock")] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), 7301, "{}", path.display());
+        }
     }
 
     #[test]
