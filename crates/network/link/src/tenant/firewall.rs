@@ -47,6 +47,10 @@ const SESSION_S: u32 = 190;
 /// An answered initiation is remembered this long here; the doorbell takes it over at each sleep.
 const ANSWERED_DAYS: u32 = 30;
 
+/// So is one that came while the pal was awake and was not answered. Anybody can send such, so they
+/// are noted at a bounded rate, and in a set of their own that leaves the answered ones alone.
+const SEEN_DAYS: u32 = 1;
+
 /// Lays the rules, unless these very rules are laid: laying them anew would forget what was recorded.
 pub(super) fn lay(plan: &TenantPlan) -> Result<(), FirewallError> {
     let rules = rules(plan);
@@ -107,6 +111,7 @@ fn rules(plan: &TenantPlan) -> String {
   counter rung {{ }}
   set sessions4 {{ typeof ip daddr . udp dport . @th,96,32; size 4096; flags dynamic,timeout; timeout {SESSION_S}s; }}
   set sessions6 {{ typeof ip6 daddr . udp dport . @th,96,32; size 4096; flags dynamic,timeout; timeout {SESSION_S}s; }}
+  set seen {{ typeof @th,96,32; size 16384; flags dynamic,timeout; timeout {SEEN_DAYS}d; }}
   set answered {{ typeof @th,128,32; size 16384; flags dynamic,timeout; timeout {ANSWERED_DAYS}d; }}
 
   chain input {{
@@ -153,6 +158,7 @@ fn rules(plan: &TenantPlan) -> String {
     {to_tap}counter name refused drop
   }}
   chain inward {{
+    udp dport {port} @th,64,32 0x01000000 udp length 156 limit rate 20/second burst 200 packets update @seen {{ @th,96,32 }}
     counter name inward accept
   }}
 

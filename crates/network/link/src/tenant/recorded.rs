@@ -6,12 +6,12 @@ use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// What the kernel noted of the pal's own answers while it was awake.
+/// What the kernel noted while the pal was awake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// Sessions that devices may still believe in.
     pub sessions: Vec<RecordedSession>,
-    /// Sender indices of the initiations that the pal answered.
+    /// Sender indices of initiations that came; those that the pal answered are the last.
     pub answered: Vec<u32>,
 }
 
@@ -56,9 +56,11 @@ pub(super) fn read(plan: &TenantPlan) -> Result<Recorded, FirewallError> {
             recorded.sessions.push(session(&element).ok_or(FirewallError::Answer("sessions"))?);
         }
     }
-    for element in elements("answered")? {
-        let index = element["elem"]["val"].as_u64().and_then(little);
-        recorded.answered.push(index.ok_or(FirewallError::Answer("answered initiations"))?);
+    for set in ["seen", "answered"] {
+        for element in elements(set)? {
+            let index = element["elem"]["val"].as_u64().and_then(little);
+            recorded.answered.push(index.ok_or(FirewallError::Answer(set))?);
+        }
     }
     Ok(recorded)
 }

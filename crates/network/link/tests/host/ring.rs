@@ -70,6 +70,24 @@ fn an_initiation_rings_once_and_reaches_the_machine() {
 }
 
 #[test]
+fn an_initiation_that_came_while_awake_and_was_not_answered_does_not_ring_later() {
+    let stage = Stage::set();
+    let (machine, mut bell) = (stage.machine(), stage.bell());
+    let socket = stage.socket(WORLD_V4.into());
+    stage.tenant.switch().to_tap().unwrap();
+    let mut client = client();
+    let unanswered = initiation(&mut client);
+    socket.send(&unanswered).unwrap();
+    assert_eq!(machine.wait_for(1), [unanswered.as_slice()]);
+    stage.tenant.switch().to_bell().unwrap();
+    bell.listen(&stage.tenant.recorded().unwrap());
+    socket.send(&unanswered).unwrap();
+    assert!(!rings(&mut bell), "a replay rang");
+    socket.send(&initiation(&mut client)).unwrap();
+    assert!(rings(&mut bell), "control");
+}
+
+#[test]
 fn data_of_a_recorded_session_rings() {
     let stage = Stage::set();
     let (machine, mut bell) = (stage.machine(), stage.bell());
