@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use cloudpal_form::{UNIT, VoucherFormError};
 use cloudpal_mint::{InitError, LedgerError, OpenError, ServeError, Service, State, rotate, totals};
 use serde_json::json;
@@ -20,7 +20,7 @@ const MAX_COUNT: u32 = 10_000;
 #[command(version, after_help = "Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 refused.")]
 struct Args {
     /// The seller's state folder.
-    #[arg(long, value_name = "DIR", env = "CLOUDPAL_MINT_STATE")]
+    #[arg(long, value_name = "DIR", env = "CLOUDPAL_MINT_STATE", default_value = "/var/lib/cloudpal-mint")]
     state: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -52,6 +52,16 @@ enum Command {
         /// For how many days the new keyset is honoured; without it, for ever.
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(30..=3650))]
         lifetime: Option<u32>,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder.
+    Man {
+        /// The folder.
+        dir: PathBuf,
     },
     /// Show, for each keyset, what was issued, spent and is outstanding.
     Totals {
@@ -101,6 +111,14 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         Command::Rotate { lifetime } => {
             let lifetime = lifetime.map(|days| Duration::from_secs(u64::from(days) * 86_400));
             println!("{}", rotate(&State::open(&args.state)?, lifetime).await?);
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Args::command(), "cloudpal-mint", &mut std::io::stdout());
+        }
+        Command::Man { dir } => {
+            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            clap_mangen::generate_to(Args::command(), dir)
+                .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;
         }
         Command::Totals { json } => {
             let totals = totals(&State::open(&args.state)?).await?;
