@@ -15,14 +15,23 @@ use std::time::{Duration, Instant};
 /// A pal that was woken only to pay is given this long.
 const PAY_TIME: Duration = Duration::from_secs(5);
 
+/// What is due is asked for this often.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Once nothing is left the pal is asked a last time and given this long, on the host: its owner may be
+/// handing tickets over at this very moment.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
 /// At most this many receipts are sent at once for acknowledgement.
 const RECEIPTS_AT_ONCE: u32 = 50;
 
 /// How paying goes at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct Payment {
-    /// Asked for at this moment and not answered yet.
+    /// Asked for at this moment.
     asked: Option<Instant>,
+    /// Nothing was left at this moment, and the pal was asked a last time.
+    last_call: Option<Instant>,
     /// What the pal said it still holds, whole cpm; unknown after a restart of the agent.
     held_cpm: Option<u64>,
     /// Woken only to pay: back to sleep at this moment at the latest.
@@ -93,9 +102,7 @@ impl Worker {
                 }
                 self.ask_for_next(metered);
                 self.back_to_sleep_once_paid();
-                if self.spent(metered) {
-                    self.credit_gone();
-                }
+                self.last_call(metered);
             }
             PalState::Asleep if self.spent(metered) => {
                 self.close_interval(metered);
@@ -113,8 +120,21 @@ impl Worker {
         self.record.ledger().left_at(&self.registry.price_list, metered, unix_ms()) == Milli::ZERO
     }
 
+    fn last_call(&mut self, metered: Metered) {
+        match self.payment.last_call {
+            _ if !self.spent(metered) => self.payment.last_call = None,
+            None => {
+                self.payment.last_call = Some(Instant::now());
+                self.payment.asked = None;
+                self.ask_for_next(metered);
+            }
+            Some(at) if at.elapsed() >= LAST_CALL => self.credit_gone(),
+            Some(_) => {}
+        }
+    }
+
     fn ask_for_next(&mut self, metered: Metered) {
-        if self.payment.asked.is_some_and(|asked| asked.elapsed() < PAY_TIME) {
+        if self.payment.asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
             return;
         }
         let ledger = self.record.ledger();
