@@ -34,7 +34,7 @@ const AWAY_MS: u16 = 50;
 const RESTART: Duration = Duration::from_millis(500);
 
 /// `cloudpald data` is started this long after a wake.
-const DATA_AFTER: Duration = Duration::from_millis(250);
+const DATA_AFTER: Duration = Duration::from_millis(400);
 
 /// Why the machine cannot go on.
 #[derive(Debug, thiserror::Error)]
