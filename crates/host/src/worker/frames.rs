@@ -73,7 +73,9 @@ impl Worker {
         if generation == self.record.generation {
             // What opened the data ended when the guest quiesced; if it did not quiesce, it says so.
             self.data = Some(DataState::Locked);
-            self.network_up();
+            if self.life.state() != PalState::Waking {
+                self.network_up();
+            }
             self.tell(&ToGuest::Hello { versions: vec![VERSION] });
             self.event(Event::Woken);
         }

@@ -395,6 +395,9 @@ impl Worker {
         anyhow::ensure!(self.tell(&ToGuest::Woke(woke)), "the guest's channel takes no frame");
         self.machine = Some(paused.cont()?);
         tracing::debug!("the machine goes on");
+        // WireGuard stood before the pause and has no session: it can take what waits at once, while init
+        // still sets clock and randomness. The image is used this once, so no random number comes twice.
+        self.network_up();
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         self.woken_to_pay(reason);
         Ok(())
