@@ -18,8 +18,21 @@ pub(crate) struct Sessions {
     waiting: BTreeMap<u64, Waiting>,
 }
 
-/// Since when, and who waits for session and answer.
-type Waiting = (Instant, Reply<(u64, Vec<u8>)>);
+/// A pal that has just woken takes no session yet; an opening message is offered again for this long.
+const READY: Duration = Duration::from_secs(10);
+
+/// It is offered again after this long.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A message under way.
+struct Waiting {
+    since: Instant,
+    reply: Reply<(u64, Vec<u8>)>,
+    /// The message, if it opens the session: until it is taken nothing of it can be used up.
+    opening: Option<Vec<u8>>,
+    /// When to offer it again.
+    again: Option<Instant>,
+}
 
 fn conflict(message: &str) -> ApiError {
     ApiError { code: ErrorCode::Conflict, message: message.into() }
@@ -33,22 +46,38 @@ impl Sessions {
     }
 
     pub(crate) fn answer(&mut self, session: u64, message: Vec<u8>) {
-        let Some((_, reply)) = self.waiting.remove(&session) else { return };
+        let Some(mut waiting) = self.waiting.remove(&session) else { return };
+        let not_ready = message.is_empty() && waiting.opening.is_some();
+        if not_ready && waiting.since.elapsed() < READY {
+            waiting.again = Some(Instant::now() + AGAIN);
+            self.waiting.insert(session, waiting);
+            return;
+        }
         let answer = match message.is_empty() {
             false => Ok((session, message)),
             true => Err(conflict("the pal does not know this session; start again")),
         };
         // Whoever asked may have gone away meanwhile.
-        let _ = reply.send(answer);
+        let _ = waiting.reply.send(answer);
+    }
+
+    /// Opening messages that are to be offered again now.
+    fn due(&mut self) -> Vec<(u64, Vec<u8>)> {
+        let now = Instant::now();
+        let due = |waiting: &mut Waiting| waiting.again.take_if(|at| *at <= now).is_some();
+        let waiting = self.waiting.iter_mut().filter_map(|(session, waiting)| {
+            due(waiting).then(|| waiting.opening.clone().map(|message| (*session, message))).flatten()
+        });
+        waiting.collect()
     }
 
     pub(crate) fn expire(&mut self) {
         let late: Vec<u64> = (self.waiting.iter())
-            .filter(|(_, (since, _))| since.elapsed() > ANSWER)
+            .filter(|(_, waiting)| waiting.since.elapsed() > ANSWER)
             .map(|(session, _)| *session)
             .collect();
         for session in late {
-            if let Some((_, reply)) = self.waiting.remove(&session) {
+            if let Some(Waiting { reply, .. }) = self.waiting.remove(&session) {
                 let message = "the pal does not answer; try again in a moment".into();
                 let _ = reply.send(Err(ApiError { code: ErrorCode::Unreachable, message }));
             }
@@ -91,13 +120,22 @@ impl Worker {
         }
     }
 
+    /// Offers opening messages again to a pal that was not ready for them.
+    pub(super) fn offer_again(&mut self) {
+        for (session, message) in self.sessions.due() {
+            self.tell(&ToGuest::Relay { session, message });
+        }
+    }
+
     fn relay(&mut self, session: Option<u64>, message: Vec<u8>, reply: Reply<(u64, Vec<u8>)>) {
         if self.life.state() != PalState::Awake {
             let _ = reply.send(Err(conflict("the pal is not awake; wake it first (`cloudpal wake`)")));
             return;
         }
+        let opening = session.is_none().then(|| message.clone());
         let session = session.unwrap_or_else(|| self.sessions.open());
-        self.sessions.waiting.insert(session, (Instant::now(), reply));
+        let waiting = Waiting { since: Instant::now(), reply, opening, again: None };
+        self.sessions.waiting.insert(session, waiting);
         if !self.tell(&ToGuest::Relay { session, message }) {
             self.sessions.answer(session, vec![]);
         }

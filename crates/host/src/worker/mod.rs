@@ -245,6 +245,7 @@ impl Worker {
             self.reconnect();
         }
         self.sessions.expire();
+        self.offer_again();
         self.tick_credit();
     }
 
