@@ -1,0 +1,80 @@
+use cloudpal_log::FeedError;
+
+/// Why a bee could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The log did not give a block.
+    #[error("cannot read block {seq} of the bee")]
+    Block {
+        /// The block.
+        seq: u64,
+        /// What the log said.
+        source: FeedError,
+    },
+    /// A block that no writer of bees makes.
+    #[error(
+        "block {seq} is not part of a sound bee ({what}): check that this log is one, or read a version before it"
+    )]
+    Malformed {
+        /// The block.
+        seq: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The log was cut or changed its fork, so the version that was being read may be gone.
+    #[error("the log was truncated while version {version} was read: take a new snapshot")]
+    Truncated {
+        /// The version.
+        version: u64,
+    },
+    /// A version that does not exist yet.
+    #[error("version {version} is past the end, which is {length}: wait until the log is longer")]
+    Ahead {
+        /// What was asked for.
+        version: u64,
+        /// What there is.
+        length: u64,
+    },
+}
+
+/// Why an operation was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// What is there already could not be read.
+    #[error("cannot find the place to write")]
+    Read(#[from] ReadError),
+    /// The log took nothing.
+    #[error("cannot append to the bee")]
+    Append(#[source] FeedError),
+    /// The log cannot be written here.
+    #[error("this bee is read-only here: open its log with the signing key")]
+    ReadOnly,
+    /// Someone appended to the log past the bee.
+    #[error(
+        "the log grew to {found} blocks while {expected} were expected: nothing else may append to a bee's log"
+    )]
+    Interleaved {
+        /// Length that the operation was made for.
+        expected: u64,
+        /// Length that was met.
+        found: u64,
+    },
+    /// A batch begun by this thread waits to be flushed.
+    #[error("a batch begun on this thread is still open: flush or drop it first")]
+    BatchOpen,
+    /// An earlier operation of this batch failed half way.
+    #[error("an earlier operation of this batch failed: begin a new one")]
+    BatchBroken,
+    /// A key and value that no block holds.
+    #[error(
+        "key and value have {bytes} bytes and a block holds at most {limit}: keep large values elsewhere"
+    )]
+    TooLarge {
+        /// What was given.
+        bytes: usize,
+        /// What is possible.
+        limit: usize,
+    },
+}
