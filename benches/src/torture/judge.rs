@@ -1,0 +1,50 @@
+//! What a store holds after a mishap, beside what it may hold.
+
+use crate::program::{Block, Program};
+use crate::subject::{Subject, Victim};
+use std::path::Path;
+
+/// What was found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// It opened and something acknowledged is not there, or something is there that never was.
+    Lost(String),
+    /// It would not open.
+    Unopenable(String),
+    /// It panicked, on whatever thread.
+    Panicked(String),
+    /// It did not answer.
+    Hung,
+}
+
+/// Opens what lies in a folder and looks whether it holds one of `states` exactly.
+pub fn folder(subject: Subject, folder: &Path, program: &Program, states: &[&[Block]]) -> Result<(), Wrong> {
+    let mut victim = subject.open(folder).map_err(|error| Wrong::Unopenable(format!("{error:#}")))?;
+    holds(victim.as_mut(), program, states).map(drop)
+}
+
+/// Which of `states` an open store holds, judged by every byte of every block.
+pub fn holds(victim: &mut dyn Victim, program: &Program, states: &[&[Block]]) -> Result<usize, Wrong> {
+    let length = victim.length().map_err(|error| Wrong::Lost(format!("no length: {error:#}")))?;
+    let mut found = Err(Wrong::Lost(format!(
+        "{length} blocks where there must be {}",
+        states.iter().map(|state| state.len().to_string()).collect::<Vec<_>>().join(" or ")
+    )));
+    for (number, state) in states.iter().enumerate().filter(|(_, state)| state.len() as u64 == length) {
+        match same(victim, program, state) {
+            Ok(()) => return Ok(number),
+            Err(wrong) => found = Err(wrong),
+        }
+    }
+    found
+}
+
+fn same(victim: &mut dyn Victim, program: &Program, state: &[Block]) -> Result<(), Wrong> {
+    for (index, block) in (0..).zip(state) {
+        let got = victim.get(index).map_err(|error| Wrong::Lost(format!("block {index}: {error:#}")))?;
+        if got != program.bytes(*block) {
+            return Err(Wrong::Lost(format!("block {index} has other bytes than step {} put there", block.0)));
+        }
+    }
+    Ok(())
+}
