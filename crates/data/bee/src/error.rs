@@ -1,20 +1,20 @@
 use cloudpal_log::FeedError;
 
-/// Why a bee could not be read.
+/// Why a bee or trie could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// The log did not give a block.
-    #[error("cannot read block {seq} of the bee")]
+    #[error("cannot read block {seq} of the map")]
     Block {
         /// The block.
         seq: u64,
         /// What the log said.
         source: FeedError,
     },
-    /// A block that no writer of bees makes.
+    /// A block that no sound writer makes.
     #[error(
-        "block {seq} is not part of a sound bee ({what}): check that this log is one, or read a version before it"
+        "block {seq} is not part of a sound map ({what}): check that this log is one, or read a version before it"
     )]
     Malformed {
         /// The block.
@@ -77,4 +77,16 @@ pub enum WriteError {
         /// What is possible.
         limit: usize,
     },
+}
+
+/// Why a trie was not imported into a bee.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The trie could not be read to its end.
+    #[error("cannot read the hypertrie that was to be imported")]
+    Trie(#[source] ReadError),
+    /// The bee took no more.
+    #[error("cannot put what the hypertrie holds: what came before is in the bee, import again to go on")]
+    Bee(#[source] WriteError),
 }

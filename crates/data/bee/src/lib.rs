@@ -3,7 +3,7 @@
 //! A [`Bee`] is a B-tree on one append-only log. Each block is one operation with the tree nodes that it changed,
 //! so every version of the map can still be read, two versions are compared without reading what they share, and
 //! a copy of the log is a copy of the map. The same operations make the same blocks as npm `hyperbee` 2.27, byte by
-//! byte, batches included.
+//! byte, batches included. [`trie`] reads what npm `hypertrie` 5 left behind.
 //!
 //! It sees a log only through [`cloudpal_log::Feed`] and never opens a file or socket. Keys and values are bytes;
 //! whoever wants text or JSON says so on the [`Entry`]. It trusts no block: whatever a log holds gives an answer or
@@ -36,6 +36,7 @@
 //! ```
 
 pub mod block;
+pub mod trie;
 
 mod batch;
 mod bee;
@@ -59,7 +60,7 @@ pub use bee::{Bee, Options};
 pub use diff::Difference;
 pub use draft::Duplicates;
 pub use entry::{Entry, json};
-pub use error::{ReadError, WriteError};
+pub use error::{ImportError, ReadError, WriteError};
 pub use history::{Action, History, Operation};
 pub use range::Range;
 pub use snapshot::Snapshot;

@@ -43,7 +43,7 @@ pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 
 /// What a field holds.
 pub(crate) enum Value<'a> {
-    Number,
+    Number(u64),
     Bytes(&'a [u8]),
 }
 
@@ -60,10 +60,7 @@ impl<'a> Fields<'a> {
     fn field(&mut self) -> Option<(u64, Value<'a>)> {
         let tag = take_varint(&mut self.rest)?;
         let value = match tag & 7 {
-            0 => {
-                take_varint(&mut self.rest)?;
-                Value::Number
-            }
+            0 => Value::Number(take_varint(&mut self.rest)?),
             1 => Value::Bytes(self.take(8)?),
             2 => {
                 let length = take_varint(&mut self.rest)?;
