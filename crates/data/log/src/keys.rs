@@ -27,3 +27,9 @@ impl fmt::Debug for KeyPair {
         f.debug_struct("KeyPair").field("secret", &"[redacted]").finish_non_exhaustive()
     }
 }
+
+/// Whether `signature` is that of `public_key` over `message`. Like libsodium it refuses keys of small order.
+pub(crate) fn verify(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    ed25519_dalek::VerifyingKey::from_bytes(public_key)
+        .is_ok_and(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok())
+}

@@ -21,15 +21,37 @@
 //! ```
 
 pub mod codec;
+pub mod flat;
+pub mod hash;
 pub mod replicate;
 pub mod wire;
 
+mod encryption;
 mod feed;
 mod keys;
+mod log;
+mod manifest;
 mod memory;
+mod memory_feed;
+mod node;
+mod proof;
 mod storage;
+mod tree;
 
+pub use encryption::{Cipher, EncryptionKey};
 pub use feed::{Feed, FeedError};
 pub use keys::KeyPair;
-pub use memory::{MemoryFeed, MemoryStorage};
+pub use log::{
+    AppendError, Appended, Applied, Conflict, Create, Log, MAX_BLOCK, OpenError, ProofError, ReadError, Reorg,
+    ReorgWant, Seek, TruncateError,
+};
+pub use manifest::{Auth, Manifest, ManifestError, PartialSignature, Prologue, SignError, Signer};
+pub use memory::MemoryStorage;
+pub use memory_feed::MemoryFeed;
+pub use node::Node;
+pub use proof::{
+    BadProof, BlockProof, BlockRequest, HashProof, HashRequest, Proof, ProofRequest, RequestError, SeekProof,
+    SeekRequest, UpgradeProof, UpgradeRequest,
+};
 pub use storage::{Batch, Change, Durability, Slot, Storage, StorageError, Table};
+pub use tree::{Misplaced, Tree};

@@ -1,9 +1,8 @@
-use crate::{Batch, Change, Durability, Feed, FeedError, KeyPair, Slot, Storage, StorageError, Table};
+use crate::{Batch, Change, Durability, Slot, Storage, StorageError, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Storage in memory, for tests and for logs that need not last. Clones share the same memory, so a test can open a
 /// log again over what another one left.
@@ -147,142 +146,6 @@ impl Storage for MemoryStorage {
                 apply(&mut crash.synced, batch.into_changes());
             }
         }
-        Ok(())
-    }
-}
-
-/// A log in memory behind the [`Feed`] trait. Clones are the same log.
-#[derive(Clone)]
-pub struct MemoryFeed {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-struct State {
-    key: [u8; 32],
-    blocks: Vec<Option<Bytes>>,
-    sizes: Vec<u64>,
-    fork: u64,
-    user: BTreeMap<String, Bytes>,
-}
-
-impl MemoryFeed {
-    /// A new empty log that `key_pair` signs.
-    pub fn create(key_pair: KeyPair) -> Self {
-        let state = State {
-            key: key_pair.public_key(),
-            blocks: Vec::new(),
-            sizes: Vec::new(),
-            fork: 0,
-            user: BTreeMap::new(),
-        };
-        MemoryFeed { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Feed for MemoryFeed {
-    fn key(&self) -> [u8; 32] {
-        self.lock().key
-    }
-
-    fn discovery_key(&self) -> [u8; 32] {
-        self.lock().key
-    }
-
-    fn length(&self) -> u64 {
-        self.lock().blocks.len() as u64
-    }
-
-    fn byte_length(&self) -> u64 {
-        self.lock().sizes.iter().sum()
-    }
-
-    fn fork(&self) -> u64 {
-        self.lock().fork
-    }
-
-    fn writable(&self) -> bool {
-        true
-    }
-
-    fn get(&self, index: u64) -> Result<Bytes, FeedError> {
-        self.get_local(index)?.ok_or(FeedError::Unavailable { index })
-    }
-
-    fn get_local(&self, index: u64) -> Result<Option<Bytes>, FeedError> {
-        let state = self.lock();
-        let block = state.blocks.get(index as usize);
-        block.cloned().ok_or(FeedError::OutOfRange { index, length: state.blocks.len() as u64 })
-    }
-
-    fn append(&self, blocks: &[Bytes]) -> Result<u64, FeedError> {
-        let mut state = self.lock();
-        let first = state.blocks.len() as u64;
-        state.blocks.extend(blocks.iter().cloned().map(Some));
-        state.sizes.extend(blocks.iter().map(|block| block.len() as u64));
-        self.shared.changed.notify_all();
-        Ok(first)
-    }
-
-    fn truncate(&self, length: u64) -> Result<(), FeedError> {
-        let mut state = self.lock();
-        state.blocks.truncate(length as usize);
-        state.sizes.truncate(length as usize);
-        state.fork += 1;
-        self.shared.changed.notify_all();
-        Ok(())
-    }
-
-    fn clear(&self, blocks: Range<u64>) -> Result<(), FeedError> {
-        let mut state = self.lock();
-        for block in state.blocks.iter_mut().take(blocks.end as usize).skip(blocks.start as usize) {
-            *block = None;
-        }
-        Ok(())
-    }
-
-    fn seek(&self, byte: u64) -> Result<(u64, u64), FeedError> {
-        let state = self.lock();
-        let mut left = byte;
-        for (index, size) in state.sizes.iter().enumerate() {
-            if left < *size {
-                return Ok((index as u64, left));
-            }
-            left -= size;
-        }
-        Ok((state.sizes.len() as u64, left))
-    }
-
-    fn prefetch(&self, _blocks: Range<u64>) {}
-
-    fn wait_change(&self, seen: (u64, u64), timeout: Duration) -> (u64, u64) {
-        let now = |state: &State| (state.fork, state.blocks.len() as u64);
-        let (state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(self.lock(), timeout, |state| now(state) == seen)
-            .unwrap_or_else(PoisonError::into_inner);
-        now(&state)
-    }
-
-    fn user_data(&self, name: &str) -> Result<Option<Bytes>, FeedError> {
-        Ok(self.lock().user.get(name).cloned())
-    }
-
-    fn set_user_data(&self, name: &str, value: Option<Bytes>) -> Result<(), FeedError> {
-        let mut state = self.lock();
-        match value {
-            Some(value) => state.user.insert(name.to_owned(), value),
-            None => state.user.remove(name),
-        };
         Ok(())
     }
 }

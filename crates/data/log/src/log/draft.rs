@@ -1,0 +1,187 @@
+//! A change in the making: nodes and a longer tree that are not on disk yet.
+
+use super::Log;
+use super::group::{Group, group_of, groups};
+use super::head::{HEAD, Head, IDENTITY, Identity};
+use crate::proof::Nodes;
+use crate::{Auth, Batch, Durability, Node, Slot, Storage, StorageError, Table, Tree};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// What a log will be once committed.
+pub struct Draft {
+    pub batch: Batch,
+    pub tree: Tree,
+    pub signature: Bytes,
+    pub auth: Option<Auth>,
+    pub frozen: bool,
+    groups: BTreeMap<u64, Staged>,
+}
+
+#[derive(Default)]
+struct Staged {
+    group: Group,
+    changed: bool,
+}
+
+impl<S: Storage> Log<S> {
+    /// A draft of no change.
+    pub(super) fn draft(&self) -> Draft {
+        Draft {
+            batch: Batch::new(),
+            tree: self.tree.clone(),
+            signature: self.head.signature.clone(),
+            auth: self.auth.clone(),
+            frozen: self.frozen,
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a node to the draft.
+    pub(super) fn stage(&self, draft: &mut Draft, node: Node) -> Result<(), StorageError> {
+        let key = group_of(node.index);
+        let staged = match draft.groups.entry(key) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(Staged { group: self.group(key)?.unwrap_or_default(), changed: false })
+            }
+        };
+        if staged.group.get(node.index) != Some(node) {
+            staged.group.put(node);
+            staged.changed = true;
+        }
+        Ok(())
+    }
+
+    /// Reads the records that staging `nodes` will need.
+    pub(super) fn load_groups(&self, draft: &mut Draft, nodes: &[Node]) -> Result<(), StorageError> {
+        for node in nodes {
+            let key = group_of(node.index);
+            if let std::collections::btree_map::Entry::Vacant(entry) = draft.groups.entry(key) {
+                entry.insert(Staged { group: self.group(key)?.unwrap_or_default(), changed: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops all nodes of the draft that reach past `length` blocks.
+    pub(super) fn stage_truncation(&self, draft: &mut Draft, length: u64) -> Result<(), StorageError> {
+        let first_gone = groups(length);
+        draft.groups.retain(|key, _| *key < first_gone);
+        draft.batch.delete_range(Table::Tree, first_gone..groups(self.tree.length()));
+        if first_gone > 0 {
+            let key = first_gone - 1;
+            let mut group = self.group(key)?.unwrap_or_default();
+            group.truncate(length);
+            draft.groups.insert(key, Staged { group, changed: true });
+        }
+        Ok(())
+    }
+
+    /// One record of nodes, from memory if it is there.
+    fn group(&self, key: u64) -> Result<Option<Group>, StorageError> {
+        if let Some(group) = self.cache.borrow_mut().get(key) {
+            return Ok(Some(group.clone()));
+        }
+        self.read_group(key)
+    }
+
+    fn read_group(&self, key: u64) -> Result<Option<Group>, StorageError> {
+        let slot = Slot::new(Table::Tree, key);
+        let Some(record) = self.storage.get(slot)? else { return Ok(None) };
+        let group = Group::decode(key, &record);
+        group.map(Some).map_err(|_| StorageError::Damaged { slot, detail: "not a record of tree nodes" })
+    }
+
+    /// A node of the log as it is on disk.
+    pub(super) fn stored_node(&self, index: u64) -> Result<Option<Node>, StorageError> {
+        if let Some(root) = self.tree.roots().iter().find(|root| root.index == index) {
+            return Ok(Some(*root));
+        }
+        let key = group_of(index);
+        if let Some(group) = self.cache.borrow_mut().get(key) {
+            return Ok(group.get(index));
+        }
+        let Some(group) = self.read_group(key)? else { return Ok(None) };
+        let node = group.get(index);
+        self.cache.borrow_mut().put(key, group);
+        Ok(node)
+    }
+
+    /// Writes the draft and makes it the log; when that fails the log is as before.
+    pub(super) fn commit(&mut self, mut draft: Draft, durability: Durability) -> Result<(), StorageError> {
+        let head = self.next_head(&draft);
+        for (key, staged) in &draft.groups {
+            let slot = Slot::new(Table::Tree, *key);
+            if staged.changed && staged.group.is_empty() {
+                draft.batch.delete(slot);
+            } else if staged.changed {
+                draft.batch.put(slot, staged.group.encode(*key));
+            }
+        }
+        self.held.changes(&mut draft.batch);
+        if head != self.head {
+            draft.batch.put(HEAD, head.encode());
+        }
+        if draft.auth != self.auth || draft.frozen != self.frozen {
+            let manifest = draft.auth.as_ref().map(|auth| auth.manifest().clone());
+            let identity = Identity { key: self.key, manifest, frozen: draft.frozen };
+            draft.batch.put(IDENTITY, identity.encode());
+        }
+        if !draft.batch.is_empty()
+            && let Err(error) = self.storage.commit(draft.batch, durability)
+        {
+            self.held.undo();
+            return Err(error);
+        }
+        self.held.accept();
+        let cache = self.cache.get_mut();
+        if head.length < self.head.length || head.fork != self.head.fork {
+            cache.forget_from(groups(head.length));
+        }
+        for (key, staged) in draft.groups {
+            cache.put(key, staged.group);
+        }
+        self.head = head;
+        self.tree = draft.tree;
+        self.frozen = draft.frozen;
+        if draft.auth != self.auth {
+            self.auth = draft.auth;
+            self.choose_cipher();
+        }
+        Ok(())
+    }
+
+    fn next_head(&self, draft: &Draft) -> Head {
+        Head {
+            fork: draft.tree.fork,
+            length: draft.tree.length(),
+            byte_length: draft.tree.byte_length(),
+            contiguous: self.held.contiguous(),
+            runs: self.held.runs(),
+            tree_hash: if draft.tree == self.tree { self.head.tree_hash } else { draft.tree.hash() },
+            signature: draft.signature.clone(),
+        }
+    }
+}
+
+impl<S: Storage> Nodes for Log<S> {
+    fn node(&self, index: u64) -> Result<Option<Node>, StorageError> {
+        self.stored_node(index)
+    }
+}
+
+/// The log with a draft over it.
+pub(super) struct View<'a, S> {
+    pub log: &'a Log<S>,
+    pub draft: &'a Draft,
+}
+
+impl<S: Storage> Nodes for View<'_, S> {
+    fn node(&self, index: u64) -> Result<Option<Node>, StorageError> {
+        match self.draft.groups.get(&group_of(index)) {
+            Some(staged) => Ok(staged.group.get(index)),
+            None => self.log.stored_node(index),
+        }
+    }
+}
