@@ -112,6 +112,11 @@ impl Draft {
             let children = self.nodes[parent].children.len();
             let left = if i > 0 { Some(self.load_child(parent, i - 1)?) } else { None };
             let right = if i + 1 < children { Some(self.load_child(parent, i + 1)?) } else { None };
+            let is_leaf = |node: NodeId| self.nodes[node].children.is_empty();
+            if left.iter().chain(&right).any(|&sibling| is_leaf(sibling) != is_leaf(node)) {
+                let seq = self.nodes[parent].seq;
+                return Err(ReadError::Malformed { seq, what: "its children do not lie at one depth" });
+            }
             if let Some(left) = left.filter(|&left| self.nodes[left].keys.len() > MIN_KEYS) {
                 self.borrow_from_left(parent, i, left, node);
                 return Ok(root);
