@@ -1,0 +1,95 @@
+//! Following the owner into a newer fork: first the newer tree is proved, then the place where it leaves ours is
+//! looked for, going down the tree, and only then is anything given up.
+
+use super::Replicator;
+use super::arrive::Arrival;
+use super::event::{Event, Misbehaviour, PeerId};
+use crate::{HashRequest, Log, ProofError, ProofRequest, Reorg, Storage, UpgradeRequest};
+
+/// A newer fork that is being looked into.
+#[derive(Debug)]
+pub(crate) struct Reorganizing {
+    fork: u64,
+    /// Who was asked last.
+    pub asked: Option<PeerId>,
+    /// None until the newer tree is proved.
+    work: Option<Reorg>,
+}
+
+impl Replicator {
+    /// What to ask a peer in a newer fork.
+    pub(super) fn ask_fork<S: Storage>(&mut self, id: PeerId, log: &Log<S>) -> Option<ProofRequest> {
+        let remote = self.peers.get(&id)?.remote?;
+        if !self.options.allow_fork || remote.length == 0 {
+            return None;
+        }
+        let newer = self.reorganizing.as_ref().is_none_or(|it| it.fork < remote.fork);
+        if newer {
+            self.reorganizing = Some(Reorganizing { fork: remote.fork, asked: None, work: None });
+        }
+        let reorganizing = self.reorganizing.as_mut()?;
+        if reorganizing.fork != remote.fork || reorganizing.asked.is_some() {
+            return None;
+        }
+        reorganizing.asked = Some(id);
+        let fork = remote.fork;
+        let Some(work) = &reorganizing.work else {
+            let upgrade = Some(UpgradeRequest { start: 0, length: remote.length });
+            let manifest = log.manifest().is_none() && remote.has_manifest;
+            return Some(ProofRequest { fork, upgrade, manifest, ..ProofRequest::default() });
+        };
+        let want = work.want()?;
+        let hash = Some(HashRequest { index: 2 * want.blocks.start, nodes: want.nodes });
+        Some(ProofRequest { fork, hash, ..ProofRequest::default() })
+    }
+
+    /// A proof of a newer fork came.
+    pub(super) fn on_fork<S: Storage>(&mut self, arrival: Arrival, log: &mut Log<S>) {
+        let (peer, fork) = (arrival.origin.peer, arrival.proof.fork);
+        if !self.options.allow_fork {
+            return self.give_up(arrival.origin);
+        }
+        if let Some(it) = self.reorganizing.as_mut().filter(|it| it.asked == Some(peer)) {
+            it.asked = None;
+        }
+        let current = self.reorganizing.take().filter(|it| it.fork >= fork);
+        let work = match current {
+            Some(it) if it.fork > fork => {
+                self.reorganizing = Some(it);
+                return;
+            }
+            Some(Reorganizing { work: Some(mut work), .. }) if arrival.proof.upgrade.is_none() => {
+                log.advance_reorg(&mut work, &arrival.proof).map(|()| work)
+            }
+            _ if arrival.proof.upgrade.is_some() => log.begin_reorg(&arrival.proof),
+            _ => return,
+        };
+        match work {
+            Ok(work) if work.want().is_none() => self.follow(work, log),
+            Ok(work) => self.reorganizing = Some(Reorganizing { fork, asked: None, work: Some(work) }),
+            Err(ProofError::Storage(error)) => self.halt(error),
+            Err(error) => self.misbehaved(peer, Misbehaviour::BadProof(error.to_string())),
+        }
+    }
+
+    fn follow<S: Storage>(&mut self, work: Reorg, log: &mut Log<S>) {
+        let before = log.length();
+        let since = work.ancestors();
+        match log.finish_reorg(work, self.options.durability) {
+            Ok(_) => {}
+            Err(ProofError::Storage(error)) => return self.halt(error),
+            Err(_) => return,
+        }
+        self.forget_tree();
+        for peer in self.peers.values_mut() {
+            peer.announcements.went(since, before);
+            peer.pushed = 0;
+        }
+        for part in self.wants.spans.iter_mut().flat_map(|span| &mut span.parts) {
+            part.start = part.start.min(since);
+            part.cursor = part.start;
+        }
+        self.events.push_back(Event::Upgraded { fork: log.fork(), length: log.length(), since });
+        self.changed(log);
+    }
+}

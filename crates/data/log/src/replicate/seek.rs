@@ -1,0 +1,54 @@
+use super::Replicator;
+use super::event::{Event, PeerId};
+use crate::{HashRequest, Log, ProofRequest, Seek, SeekRequest, Storage, flat};
+
+impl Replicator {
+    /// Tells which bytes have been found.
+    pub(super) fn progress_seeks<S: Storage>(&mut self, log: &Log<S>) {
+        let Replicator { wants, events, .. } = self;
+        wants.seeks.retain_mut(|seek| match log.seek(seek.bytes) {
+            Ok(Seek::Found { index, offset }) => {
+                events.push_back(Event::Found { want: seek.id, index, offset });
+                false
+            }
+            Ok(Seek::Within(_)) => {
+                seek.beyond = false;
+                true
+            }
+            Ok(Seek::Past) => {
+                seek.beyond = true;
+                true
+            }
+            Err(_) => true,
+        });
+    }
+
+    /// The way to a byte: the hash of some block near it, with the nodes that lead there.
+    pub(super) fn ask_seek<S: Storage>(&mut self, id: PeerId, log: &Log<S>) -> Option<ProofRequest> {
+        let peer = self.peers.get(&id)?;
+        let end = peer.valid_end(log.fork(), log.length());
+        for seek in self.wants.seeks.iter_mut().filter(|seek| !seek.asked && !seek.beyond) {
+            let Ok(Seek::Within(blocks)) = log.seek(seek.bytes) else { continue };
+            if blocks.is_empty() || blocks.end > end {
+                continue;
+            }
+            // The node above all of them is held; every node below it leads on.
+            let root = blocks.start + blocks.end - 1;
+            seek.asked = true;
+            return Some(ProofRequest {
+                fork: log.fork(),
+                hash: Some(HashRequest { index: 2 * blocks.start, nodes: u64::from(flat::depth(root)) }),
+                seek: peer.seeks.then_some(SeekRequest { bytes: seek.bytes, padding: log.padding() }),
+                ..ProofRequest::default()
+            });
+        }
+        None
+    }
+
+    /// An answer about a byte came or will not come: ask again if it is still looked for.
+    pub(super) fn seek_over(&mut self, request: SeekRequest) {
+        for seek in self.wants.seeks.iter_mut().filter(|it| it.bytes == request.bytes) {
+            seek.asked = false;
+        }
+    }
+}

@@ -1,0 +1,35 @@
+use super::Replicator;
+use super::event::PeerId;
+use super::peer::Standing;
+use std::time::Duration;
+
+/// How long a peer may owe an answer before what it was asked is asked of others.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Replicator {
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, whatever else happens until then.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let owing =
+            self.peers.values().filter(|peer| !peer.asked.is_empty() && peer.standing != Standing::Stalled);
+        owing.map(|peer| peer.heard + PATIENCE).min()
+    }
+
+    /// Gives up on peers that have owed an answer for too long. They may still answer and then count again.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        let late = |heard: Duration| now.saturating_sub(heard) >= PATIENCE;
+        let silent: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.asked.is_empty() && peer.standing == Standing::Good && late(peer.heard))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in silent {
+            self.take_back(id);
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.standing = Standing::Stalled;
+                peer.window.collapse();
+            }
+            self.wake_all();
+        }
+    }
+}
