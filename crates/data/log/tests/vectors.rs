@@ -1,4 +1,5 @@
 //! What npm hypercore 11.37.1 and 10.38.2 wrote (tests/vectors/make.mjs), made again here: equal byte by byte.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use cloudpal_core::Secret;
