@@ -1,0 +1,24 @@
+//! Where the bytes lie: one engine for all logs, encrypted, beside a second place for lengths.
+
+mod crypt;
+mod engine;
+mod fault;
+mod format;
+mod group;
+mod journal;
+mod lengths;
+mod place;
+mod second;
+mod space;
+mod storage;
+
+pub(crate) use crypt::Crypt;
+pub(crate) use engine::{Engine, Write};
+pub(crate) use fault::file_fault;
+pub(crate) use format::Folder;
+pub use format::FormatError;
+pub(crate) use journal::{check as check_journal, salvage};
+pub(crate) use lengths::{Known, Lengths, LogId, Mark};
+pub(crate) use place::Place;
+pub(crate) use space::{Space, folder_bytes};
+pub(crate) use storage::{LogStorage, peek};
