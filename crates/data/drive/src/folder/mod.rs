@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const PART_PREFIX: &str = ".cloudpal-part-";
 /// Longest name that file systems in common use take, in bytes.
 const MAX_NAME: usize = 255;
+/// Longest whole path that other programs can open, in bytes: PATH_MAX of Linux with its zero byte.
+const MAX_PATH: usize = 4095;
 
 /// An open folder.
 pub struct LocalFolder {
@@ -118,7 +120,7 @@ impl LocalFolder {
 
     /// What is at `path`; none if there is nothing, or no way to it without a link.
     pub fn look(&self, path: &DrivePath) -> Result<Option<Local>, FolderError> {
-        let Ok((dir, name)) = self.parent(path) else { return Ok(None) };
+        let Ok((dir, name)) = self.check_name(path).and_then(|()| self.parent(path)) else { return Ok(None) };
         self.look_at(&dir, name, path).map_err(io_error("look at", path))
     }
 
@@ -185,6 +187,17 @@ impl LocalFolder {
         let _ = rustix::fs::unlinkat(&dir, &part, AtFlags::empty());
         rustix::fs::symlinkat(&target, &dir, &part).map_err(|e| io_error("make the link", path)(e.into()))?;
         put_in_place(&dir, &part, name, path)
+    }
+
+    /// Whether a file here can have the name at all.
+    pub fn check_name(&self, path: &DrivePath) -> Result<(), FolderError> {
+        let usable =
+            |name: &str| name.len() <= MAX_NAME && !name.contains('\0') && !name.starts_with(PART_PREFIX);
+        let length = self.root.as_os_str().len() + path.as_str().len();
+        match length <= MAX_PATH && path.parts().all(usable) {
+            true => Ok(()),
+            false => Err(FolderError::Name { path: path.to_string() }),
+        }
     }
 
     /// Whether [`link`](Self::link) would take the target.

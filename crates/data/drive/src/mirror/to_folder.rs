@@ -66,6 +66,8 @@ fn take(
     course: &mut Course<'_>,
 ) -> Result<(), MirrorError> {
     let path = file.path.as_str();
+    // What cannot be written is told in a dry run too.
+    folder.check_name(&file.path)?;
     let local = folder.look(&file.path)?;
     let same = match &local {
         Some(local) => compare(drive, file, folder, local)?,
@@ -75,7 +77,6 @@ fn take(
         return course.step(Op::Equal, path, Bytes::default());
     }
     if let Some(linkname) = &file.entry.linkname {
-        // A link that leads outside is told as left out in a dry run too.
         folder.check_link(&file.path, linkname)?;
     }
     if same == Same::ButRights {
