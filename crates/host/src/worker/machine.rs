@@ -26,6 +26,8 @@ const BOOT: Duration = Duration::from_secs(90);
 const QUIESCE: Duration = Duration::from_secs(30);
 /// A restored guest answers within this time or is booted cold.
 const WAKE: Duration = Duration::from_secs(15);
+/// A guest that a packet woke hears from its host this much later.
+const WOKE_AFTER: Duration = Duration::from_millis(120);
 /// Size of the network state volume.
 const NETWORK_VOLUME: u64 = 16 << 20;
 /// Control group under which all machines have theirs.
@@ -294,20 +296,25 @@ impl Worker {
         })
     }
 
-    /// The guest's network is up: hand over what waits and switch the route.
+    /// The guest's network is up.
     pub(super) fn network_up(&mut self) {
-        let up = self.open_doorbell().and_then(|()| match &self.doorbell {
-            Some(bell) => bell.hand_over(&self.tenant),
-            None => Ok(self.tenant.switch().to_tap()?),
-        });
-        if let Err(error) = up {
-            self.failed("cannot lead packets to the machine", &error, Event::Died);
-            return;
+        match self.lead_packets_in() {
+            Ok(()) => self.send_receipts(),
+            Err(error) => drop(self.failed("cannot lead packets to the machine", &error, Event::Died)),
+        }
+    }
+
+    /// Hands over what waits and switches the route.
+    fn lead_packets_in(&mut self) -> anyhow::Result<()> {
+        self.open_doorbell()?;
+        match &self.doorbell {
+            Some(bell) => bell.hand_over(&self.tenant)?,
+            None => self.tenant.switch().to_tap()?,
         }
         if let Some(rang_at) = self.rang_at.take() {
             self.last_wake_ms = Some(rang_at.elapsed().as_secs_f64() * 1000.0);
         }
-        self.send_receipts();
+        Ok(())
     }
 
     // Sleeping.
@@ -389,18 +396,31 @@ impl Worker {
         self.record.last_wake = Some(reason);
         // The image is used up before the machine goes on, whatever happens then.
         registry.store.put(&self.record, "memory image used", unix_ms())?;
+        // Opened before the machine goes on, so that the guest sees no change of its port.
         self.open_port(paused.channel().map_err(Into::into));
-        let woke =
-            Woke { unix_ms: unix_ms(), entropy: crate::keys::random()?, generation: generation + 1, reason };
-        anyhow::ensure!(self.tell(&ToGuest::Woke(woke)), "the guest's channel takes no frame");
         self.machine = Some(paused.cont()?);
         tracing::debug!("the machine goes on");
-        // WireGuard stood before the pause and has no session: it can take what waits at once, while init
-        // still sets clock and randomness. The image is used this once, so no random number comes twice.
-        self.network_up();
-        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        self.woken_to_pay(reason);
-        Ok(())
+        // WireGuard stood before the pause and has no session: it can take what waits at once, before init
+        // sets clock and randomness. The image is used this once, so no random number comes twice.
+        self.lead_packets_in()?;
+        let after = if reason == WakeReason::Packet { WOKE_AFTER } else { Duration::ZERO };
+        self.woke_due = Some((Instant::now() + after, reason));
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
+    }
+
+    /// Tells a restored guest what it slept through. Whoever rang is answered first: the guest has one
+    /// processor, and a fresh one that is translated is slow at everything it does for the first time.
+    pub(super) fn tell_woke(&mut self, reason: WakeReason) {
+        let generation = self.record.generation;
+        match crate::keys::random() {
+            Ok(entropy) => {
+                // A guest that cannot be told does not say that it is awake either, and is booted cold in time.
+                self.tell(&ToGuest::Woke(Woke { unix_ms: unix_ms(), entropy, generation, reason }));
+                self.send_receipts();
+                self.woken_to_pay(reason);
+            }
+            Err(error) => drop(self.failed("cannot wake its guest", &error.into(), Event::WakeFailed)),
+        }
     }
 
     // The end.
@@ -408,6 +428,7 @@ impl Worker {
     /// Forgets a machine that is gone, and what only it had.
     pub(super) fn machine_gone(&mut self) {
         self.port = None;
+        self.woke_due = None;
         self.machine = None;
         self.data = None;
         self.record.machine = None;

@@ -110,6 +110,8 @@ pub(crate) struct Worker {
     data: Option<DataState>,
     quiescing: Quiescing,
     deadline: Option<(Instant, Event)>,
+    /// When a restored guest is to be told that it woke, and why.
+    woke_due: Option<(Instant, WakeReason)>,
     rang_at: Option<Instant>,
     last_wake_ms: Option<f64>,
     sessions: Sessions,
@@ -147,6 +149,7 @@ impl Worker {
             data: None,
             quiescing: Quiescing::Full,
             deadline: None,
+            woke_due: None,
             rang_at: None,
             last_wake_ms: None,
             sessions: Sessions::default(),
@@ -192,11 +195,9 @@ impl Worker {
     }
 
     fn until_next(&self) -> Duration {
-        let second = Duration::from_millis(250);
-        match self.deadline {
-            Some((at, _)) => at.saturating_duration_since(Instant::now()).min(second),
-            None => second,
-        }
+        let timers = [self.deadline.map(|(at, _)| at), self.woke_due.map(|(at, _)| at)];
+        let left = timers.into_iter().flatten().map(|at| at.saturating_duration_since(Instant::now()));
+        left.fold(Duration::from_millis(250), Duration::min)
     }
 
     fn take(&mut self, message: Message) -> Go {
@@ -236,6 +237,12 @@ impl Worker {
             self.deadline = None;
             tracing::warn!(pal = %self.id().short(), ?event, "the guest did not answer in time");
             self.event(event);
+        }
+        if let Some((at, reason)) = self.woke_due
+            && Instant::now() >= at
+        {
+            self.woke_due = None;
+            self.tell_woke(reason);
         }
         if self.machine.as_ref().is_some_and(|machine| machine.exited()) {
             tracing::warn!(pal = %self.id().short(), "its machine ended by itself");

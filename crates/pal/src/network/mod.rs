@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Devices are greeted this long after a wake: whoever rang is answered first.
-const GREET_AFTER: Duration = Duration::from_millis(200);
+const GREET_AFTER: Duration = Duration::from_millis(100);
 
 /// Serves until init closes the channel.
 pub async fn run() -> io::Result<()> {
