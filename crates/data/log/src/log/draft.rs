@@ -7,6 +7,7 @@ use crate::proof::Nodes;
 use crate::{Auth, Batch, Durability, Node, Slot, Storage, StorageError, Table, Tree};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What a log will be once committed.
 pub struct Draft {
@@ -16,6 +17,8 @@ pub struct Draft {
     pub auth: Option<Auth>,
     pub frozen: bool,
     groups: BTreeMap<u64, Staged>,
+    /// Records from here on are dropped: what is on disk there is no longer part of the log.
+    dropped: u64,
 }
 
 #[derive(Default)]
@@ -34,18 +37,13 @@ impl<S: Storage> Log<S> {
             auth: self.auth.clone(),
             frozen: self.frozen,
             groups: BTreeMap::new(),
+            dropped: u64::MAX,
         }
     }
 
     /// Adds a node to the draft.
     pub(super) fn stage(&self, draft: &mut Draft, node: Node) -> Result<(), StorageError> {
-        let key = group_of(node.index);
-        let staged = match draft.groups.entry(key) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Staged { group: self.group(key)?.unwrap_or_default(), changed: false })
-            }
-        };
+        let staged = self.staged(draft, group_of(node.index))?;
         if staged.group.get(node.index) != Some(node) {
             staged.group.put(node);
             staged.changed = true;
@@ -55,22 +53,25 @@ impl<S: Storage> Log<S> {
 
     /// Reads the records that staging `nodes` will need.
     pub(super) fn load_groups(&self, draft: &mut Draft, nodes: &[Node]) -> Result<(), StorageError> {
-        for node in nodes {
-            let key = group_of(node.index);
-            if let std::collections::btree_map::Entry::Vacant(entry) = draft.groups.entry(key) {
-                entry.insert(Staged { group: self.group(key)?.unwrap_or_default(), changed: false });
-            }
-        }
-        Ok(())
+        nodes.iter().try_for_each(|node| self.staged(draft, group_of(node.index)).map(|_| ()))
     }
 
-    /// Drops all nodes of the draft that reach past `length` blocks.
+    fn staged<'a>(&self, draft: &'a mut Draft, key: u64) -> Result<&'a mut Staged, StorageError> {
+        match draft.groups.entry(key) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let group = if key < draft.dropped { self.group(key)? } else { None };
+                Ok(entry.insert(Staged { group: group.unwrap_or_default(), changed: false }))
+            }
+        }
+    }
+
+    /// Drops all nodes that reach past `length` blocks. For a draft without nodes.
     pub(super) fn stage_truncation(&self, draft: &mut Draft, length: u64) -> Result<(), StorageError> {
-        let first_gone = groups(length);
-        draft.groups.retain(|key, _| *key < first_gone);
-        draft.batch.delete_range(Table::Tree, first_gone..groups(self.tree.length()));
-        if first_gone > 0 {
-            let key = first_gone - 1;
+        draft.dropped = groups(length);
+        draft.groups.clear();
+        draft.batch.delete_range(Table::Tree, draft.dropped..groups(self.tree.length()));
+        if let Some(key) = draft.dropped.checked_sub(1) {
             let mut group = self.group(key)?.unwrap_or_default();
             group.truncate(length);
             draft.groups.insert(key, Staged { group, changed: true });
@@ -181,6 +182,7 @@ impl<S: Storage> Nodes for View<'_, S> {
     fn node(&self, index: u64) -> Result<Option<Node>, StorageError> {
         match self.draft.groups.get(&group_of(index)) {
             Some(staged) => Ok(staged.group.get(index)),
+            None if group_of(index) >= self.draft.dropped => Ok(None),
             None => self.log.stored_node(index),
         }
     }

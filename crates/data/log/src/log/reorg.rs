@@ -111,7 +111,7 @@ impl<S: Storage> Log<S> {
         let Some(known) = reorg.nodes.get(&root.index) else {
             return Err(ProofError::Untied { index: root.index });
         };
-        if *known != root {
+        if known.hash != root.hash {
             return Err(ProofError::Hash { index: root.index });
         }
         reorg.nodes.extend(loose.nodes.into_iter().map(|node| (node.index, node)));
