@@ -24,6 +24,11 @@ pub fn everything() -> Result<()> {
     watched(tree::cargo().args(["build", "--workspace", "--all-targets", "--locked"]))
 }
 
+/// Builds the programs of one package optimised: for measuring, and for what takes long.
+pub fn release(package: &str) -> Result<()> {
+    watched(tree::cargo().args(["build", "--release", "--locked", "-p", package]))
+}
+
 /// Builds the programs that run in micro-VMs, which have no libraries: static ones.
 pub fn guest_programs() -> Result<()> {
     let mut cargo = tree::cargo();

@@ -6,6 +6,9 @@
 //! | `cargo xtask down` | stops them and leaves nothing running or mounted |
 //! | `cargo xtask test` | formats, lints, structure, unit, integration and end-to-end tests |
 //! | `cargo xtask demo` | plays a pal's first day with the real programs and prints what it measured |
+//! | `cargo xtask bench data` | measures the data crates beside npm's |
+//! | `cargo xtask torture data` | tries to make the data crates lose what they acknowledged |
+//! | `cargo xtask fuzz` | random bytes into every parser of bytes from outside |
 //!
 //! It depends on none of the product's crates, so that it starts within seconds on a fresh machine;
 //! it drives the programs from outside, as a person would. It never changes the machine's own
@@ -18,12 +21,15 @@
 //! cargo xtask down --state /var/tmp/try --purge
 //! ```
 
+mod bench;
 mod build;
 mod check;
 mod demo;
 mod down;
+mod fuzz;
 mod kernel;
 mod net;
+mod npm;
 mod outside;
 mod packages;
 mod root;
@@ -31,6 +37,7 @@ mod run;
 mod service;
 mod state;
 mod test;
+mod torture;
 mod tree;
 mod up;
 
@@ -55,6 +62,12 @@ enum Task {
     Test(test::Options),
     /// Play a pal's first day with the real programs and print what it measured
     Demo(demo::Options),
+    /// Measure the data crates beside npm's
+    Bench(bench::Options),
+    /// Try to make the data crates lose what they acknowledged
+    Torture(torture::Options),
+    /// Random bytes into every parser of bytes from outside
+    Fuzz(fuzz::Options),
 }
 
 /// The state folder is an option of `up` and `down` alike.
@@ -72,6 +85,9 @@ fn main() -> ExitCode {
         Task::Down(options) => down::down(&options),
         Task::Test(options) => test::test(&options),
         Task::Demo(options) => demo::demo(&options),
+        Task::Bench(options) => bench::bench(&options),
+        Task::Torture(options) => torture::torture(&options),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

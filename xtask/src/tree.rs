@@ -29,6 +29,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(target()?.join("debug").join(name))
 }
 
+/// A program built for this machine, optimised.
+pub fn release_program(name: &str) -> Result<PathBuf> {
+    Ok(target()?.join("release").join(name))
+}
+
 /// A static program built for micro-VMs.
 pub fn guest_program(name: &str) -> Result<PathBuf> {
     Ok(target()?.join(GUEST_TARGET).join("debug").join(name))

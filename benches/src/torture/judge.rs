@@ -43,7 +43,10 @@ fn same(victim: &mut dyn Victim, program: &Program, state: &[Block]) -> Result<(
     for (index, block) in (0..).zip(state) {
         let got = victim.get(index).map_err(|error| Wrong::Lost(format!("block {index}: {error:#}")))?;
         if got != program.bytes(*block) {
-            return Err(Wrong::Lost(format!("block {index} has other bytes than step {} put there", block.0)));
+            return Err(Wrong::Lost(format!(
+                "block {index} has other bytes than step {} put there",
+                block.0
+            )));
         }
     }
     Ok(())

@@ -1,44 +1,70 @@
 //! # Tries to make the data crates lose what they acknowledged
 //!
-//! Filled in by the commits that follow.
+//! | part | what is done to a store |
+//! | --- | --- |
+//! | cuts | power lost after any operation of its disk; what was not synced is dropped, torn, reordered |
+//! | kills | `kill -9` at any moment |
+//! | faults | the n-th call fails once, for ever, or for want of space |
+//! | flips | any byte of its files changed |
+//!
+//! Each part also runs on toys that have a flaw which this part must find: a probe that finds no loss in
+//! those proves nothing about the store. It takes root and `/dev/fuse`. Everything follows from one seed.
+//!
+//! `cargo xtask torture data --json` runs it whole; `cargo test -p cloudpal-benches` a small part of it.
 
+mod alarm;
 mod chance;
 mod cuts;
 mod disk;
+mod faults;
+mod flips;
 mod judge;
+mod kills;
 mod place;
 mod program;
+mod report;
 mod subject;
 
-use clap::Parser;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use subject::Subject;
 
 #[derive(Parser)]
+#[command(
+    about = "Tries to make the data crates lose what they acknowledged",
+    disable_help_subcommand = true
+)]
 struct Args {
-    subject: subject::Subject,
-    steps: u64,
-    seed: u64,
-    #[arg(long)]
-    at_most: Option<u64>,
+    #[command(subcommand)]
+    task: Task,
 }
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    let start = std::time::Instant::now();
-    let outcome = cuts::run(&cuts::Plan {
-        subject: args.subject,
-        program: program::Program::of(args.seed),
-        steps: args.steps,
-        at_most: args.at_most,
-    })?;
-    let mut kinds = std::collections::BTreeMap::<String, (u64, String)>::new();
-    for (place, wrong) in &outcome.wrong {
-        let kind: String = format!("{wrong:?}").chars().filter(|c| !c.is_ascii_digit()).collect();
-        let slot = kinds.entry(kind).or_insert((0, format!("{place}: {wrong:?}")));
-        slot.0 += 1;
+#[derive(Subcommand)]
+enum Task {
+    /// Tortures the data crates
+    Data(report::Options),
+    /// Takes steps until killed
+    #[command(hide = true)]
+    Victim {
+        #[arg(long)]
+        subject: Subject,
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long)]
+        seed: u64,
+        #[arg(long)]
+        from: u64,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    match Args::parse().task {
+        Task::Data(options) => report::torture(&options),
+        Task::Victim { subject, folder, seed, from } => {
+            kills::victim(subject, &program::Program::of(seed), &folder, from)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
-    for (kind, (count, place)) in kinds {
-        println!("{count} x {kind}\n     {place}");
-    }
-    println!("{} ops {} cuts {} images {} wrong in {:?}", outcome.ops, outcome.cuts, outcome.images, outcome.wrong.len(), start.elapsed());
-    Ok(())
 }

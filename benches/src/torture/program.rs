@@ -37,7 +37,11 @@ impl Program {
         let mut chance = Chance::of(self.seed, number);
         if chance.once_in(self.truncate_once_in) && length > 0 {
             // Mostly a little, sometimes nearly all: so that the log stays small enough to be read whole.
-            let keep = if chance.once_in(2) { length - chance.below(length.min(8)) - 1 } else { chance.below(length) };
+            let keep = if chance.once_in(2) {
+                length - chance.below(length.min(8)) - 1
+            } else {
+                chance.below(length)
+            };
             return Step::Truncate(keep);
         }
         let count = if chance.once_in(8) { 1 + chance.below(24) } else { 1 };

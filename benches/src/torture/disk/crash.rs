@@ -13,6 +13,7 @@
 
 use super::tree::{Node, Op, Tree};
 use crate::chance::Chance;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Disks write this much as a whole.
@@ -42,6 +43,8 @@ pub struct History {
     at: usize,
     stable: Tree,
     pending: Vec<Op>,
+    /// How many of the pending were written to each file before its last failed sync.
+    doomed: BTreeMap<Node, usize>,
     /// Steps that the program began so far.
     pub begun: u64,
     /// Steps that the program was told are done.
@@ -51,7 +54,7 @@ pub struct History {
 impl History {
     /// Before the first operation, on a disk that holds `start` for certain.
     pub fn new(start: Tree, ops: Vec<Op>) -> Self {
-        Self { ops, at: 0, stable: start, pending: Vec::new(), begun: 0, done: 0 }
+        Self { ops, at: 0, stable: start, pending: Vec::new(), doomed: BTreeMap::new(), begun: 0, done: 0 }
     }
 
     /// Goes on by one operation. None at the end; else whether the operation was one of the disk's, so
@@ -63,6 +66,10 @@ impl History {
             Op::Begun(step) => self.begun = step,
             Op::Done(step) => self.done = step,
             Op::Sync { node } => self.sync(node),
+            Op::FailedSync { node } => {
+                let of_node = |op: &&Op| bytes_of(op) == Some(node);
+                self.doomed.insert(node, self.pending.iter().filter(of_node).count());
+            }
             op => {
                 self.pending.push(op);
                 return Some(true);
@@ -128,8 +135,11 @@ impl History {
         let crosses = |op: &Op| folders(op).len() > 1;
         let all_names = self.pending[..=last].iter().any(|op| of_node(op) && crosses(op));
         let pending = std::mem::take(&mut self.pending);
+        let mut doomed = self.doomed.remove(&node).unwrap_or(0);
         for (number, op) in pending.into_iter().enumerate() {
-            if of_node(&op) || (all_names && number <= last && !folders(&op).is_empty()) {
+            if doomed > 0 && bytes_of(&op) == Some(node) {
+                doomed -= 1;
+            } else if of_node(&op) || (all_names && number <= last && !folders(&op).is_empty()) {
                 self.stable.apply(&op);
             } else {
                 self.pending.push(op);
@@ -241,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_failed_sync_was_for_stays_lost_after_one_that_works() {
+        let history = at_end(vec![
+            create(2, "a"),
+            Op::Sync { node: ROOT },
+            write(2, 0, b"one"),
+            Op::FailedSync { node: 2 },
+            write(2, 3, b"two"),
+            Op::Sync { node: 2 },
+        ]);
+        let dropped = history.image(Fate::Dropped, &mut Chance::new(0));
+        assert_eq!(bytes(&dropped, "a").unwrap(), b"\0\0\0two");
+    }
+
+    #[test]
     fn a_rename_is_there_or_not_and_never_half() {
         let history = at_end(vec![
             create(2, "new"),
@@ -251,6 +275,8 @@ mod tests {
         let nodes: Vec<_> = (0..50)
             .map(|seed| history.image(Fate::Reordered, &mut Chance::new(seed)).folders[&ROOT].len())
             .collect();
-        assert!(nodes.contains(&1) && nodes.contains(&2) && nodes.iter().all(|count| (1..=2).contains(count)));
+        assert!(
+            nodes.contains(&1) && nodes.contains(&2) && nodes.iter().all(|count| (1..=2).contains(count))
+        );
     }
 }

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, LockOwner, MountOption, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
 };
 use std::ffi::OsStr;
 use std::path::Path;
@@ -271,7 +272,9 @@ impl Filesystem for Disk {
     fn readdir(&self, _: &Request, node: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let names = self.0.look(|tree| {
             let names = tree.folders.get(&node.0)?;
-            let kind = |node| if tree.files.contains_key(node) { FileType::RegularFile } else { FileType::Directory };
+            let kind = |node| {
+                if tree.files.contains_key(node) { FileType::RegularFile } else { FileType::Directory }
+            };
             Some(names.iter().map(|(name, node)| (name.clone(), *node, kind(node))).collect::<Vec<_>>())
         });
         let names = match names {

@@ -113,9 +113,13 @@ impl Recorder {
     /// Does what changes bytes or makes them last.
     pub fn change(&self, need: Need, op: Op) -> Result<(), Refused> {
         let mut disk = self.lock();
-        disk.call(need)?;
-        disk.carry_out(op);
-        Ok(())
+        let called = disk.call(need);
+        match (called, op) {
+            (Ok(()), op) => disk.carry_out(op),
+            (Err(_), Op::Sync { node }) => disk.carry_out(Op::FailedSync { node }),
+            (Err(_), _) => {}
+        }
+        called
     }
 
     /// A new file or folder.

@@ -26,6 +26,9 @@ pub enum Op {
     Length { node: Node, length: u64 },
     /// Everything done to this file or folder so far is on the disk when this is answered.
     Sync { node: Node },
+    /// A sync that was made to fail: bytes written so far may never reach the disk, whatever a later sync answers
+    /// (Rebello and others: Can Applications Recover from fsync Failures?, 2020).
+    FailedSync { node: Node },
     /// Said by the program under test: it begins its step of this number.
     Begun(u64),
     /// Said by the program under test: it was told that this step is done for good.
@@ -78,13 +81,26 @@ impl Tree {
             // Bytes can be on a disk before their name is, and so can the names in a folder.
             Op::Write { node, offset, data } => self.files.entry(*node).or_default().write(*offset, data),
             Op::Length { node, length } => self.files.entry(*node).or_default().set_length(*length),
-            Op::Sync { .. } | Op::Begun(_) | Op::Done(_) => {}
+            Op::Sync { .. } | Op::FailedSync { .. } | Op::Begun(_) | Op::Done(_) => {}
         }
     }
 
     /// The node of a name.
     pub fn find(&self, folder: Node, name: &std::ffi::OsStr) -> Option<Node> {
         self.folders.get(&folder)?.get(name).copied()
+    }
+
+    /// How a node is called, for people.
+    pub fn path(&self, node: Node) -> String {
+        let holds = |(folder, names): (&Node, &BTreeMap<OsString, Node>)| {
+            let name = names.iter().find(|(_, named)| **named == node)?.0.to_string_lossy().into_owned();
+            Some((*folder, name))
+        };
+        match self.folders.iter().find_map(holds) {
+            Some((ROOT, name)) => name,
+            Some((folder, name)) => format!("{}/{name}", self.path(folder)),
+            None => format!("node {node}"),
+        }
     }
 
     fn link(&mut self, folder: Node, name: &OsString, node: Node) {

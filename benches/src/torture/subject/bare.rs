@@ -18,7 +18,9 @@ impl Bare {
         let database = Database::builder(folder).worker_threads(1).open()?;
         let blocks = database.keyspace("blocks", KeyspaceCreateOptions::default)?;
         let length = match blocks.get(LENGTH)? {
-            Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().context("the length has a wrong size")?),
+            Some(bytes) => {
+                u64::from_be_bytes(bytes.as_ref().try_into().context("the length has a wrong size")?)
+            }
             None => 0,
         };
         Ok(Self { database, blocks, length })

@@ -69,6 +69,8 @@ impl FromStr for Subject {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let all = [Subject::Fjall].into_iter().chain(Subject::TOYS);
-        all.into_iter().find(|subject| subject.name() == text).ok_or_else(|| format!("no subject is called {text}"))
+        all.into_iter()
+            .find(|subject| subject.name() == text)
+            .ok_or_else(|| format!("no subject is called {text}"))
     }
 }

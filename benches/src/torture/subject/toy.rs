@@ -42,9 +42,11 @@ impl Toy {
     }
 
     fn write_length(&self) -> Result<()> {
-        self.length.write_all_at(&(self.ends.len() as u64).to_le_bytes(), 0).or_else(|error| match self.flaw {
-            Subject::ToyDeafToErrors => Ok(()),
-            _ => Err(error),
+        self.length.write_all_at(&(self.ends.len() as u64).to_le_bytes(), 0).or_else(|error| {
+            match self.flaw {
+                Subject::ToyDeafToErrors => Ok(()),
+                _ => Err(error),
+            }
         })?;
         Ok(())
     }

@@ -1,0 +1,54 @@
+//! Our side of each row. A process does one task and says how much it did, in how long and with how much memory.
+
+mod bare;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use std::path::Path;
+use std::time::Instant;
+
+/// What a task is given: where, and how much of what.
+pub struct Job<'a> {
+    /// A folder of its own.
+    pub folder: &'a Path,
+    arguments: &'a [String],
+}
+
+impl Job<'_> {
+    /// An argument by its place.
+    pub fn text(&self, place: usize) -> Result<&str> {
+        self.arguments.get(place).map(String::as_str).with_context(|| format!("argument {place} is missing"))
+    }
+
+    /// The same as a number.
+    pub fn number(&self, place: usize) -> Result<u64> {
+        self.text(place)?.parse().with_context(|| format!("argument {place} is no number"))
+    }
+}
+
+/// Does a task by name.
+pub fn work(task: &str, folder: &Path, arguments: &[String]) -> Result<()> {
+    let job = Job { folder, arguments };
+    match task {
+        "fjall_append_single_durable" => bare::append(&job, 1),
+        "fjall_append_1000_durable" => bare::append(&job, 1000),
+        _ => bail!("no task is called {task}"),
+    }
+}
+
+/// Runs what is measured, then says so.
+pub fn timed(count: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let start = Instant::now();
+    work()?;
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{}", json!({ "count": count, "seconds": seconds, "peak_bytes": peak_bytes()? }));
+    Ok(())
+}
+
+/// The most memory this process had, resident.
+pub fn peak_bytes() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().context("VmHWM is no number")?;
+    Ok(kib * 1024)
+}

@@ -1,0 +1,190 @@
+//! A disk on which the n-th call fails: once, for ever, or for want of space. The store may refuse; it may not panic, hang,
+//! acknowledge what is not there later, or refuse to open once the disk works again.
+
+use crate::alarm;
+use crate::chance::Chance;
+use crate::disk::{Fate, Fault, History, Mounted, Recorder, Tree, Trouble};
+use crate::judge::{self, Wrong};
+use crate::place::fast_folder;
+use crate::program::{Block, Program, Step};
+use crate::subject::{Subject, Victim};
+use anyhow::{Context as _, Result};
+use std::sync::Arc;
+
+/// What to break and how often.
+pub struct Plan {
+    /// What is tortured.
+    pub subject: Subject,
+    /// What it is told.
+    pub program: Program,
+    /// Steps that were done before, on a disk that works.
+    pub before: u64,
+    /// Steps that are tried on the one that does not.
+    pub steps: u64,
+    /// Calls that are made to fail: every one, or about this many spread evenly, for each kind of trouble.
+    pub at_most: Option<u64>,
+}
+
+/// What came of it.
+#[derive(Default, Debug)]
+pub struct Outcome {
+    /// Faults that a call ran into.
+    pub faults: u64,
+    /// Steps that were refused because of one.
+    pub refusals: u64,
+    /// Steps that were acknowledged after or despite one.
+    pub acknowledged: u64,
+    /// What was wrong, with where.
+    pub wrong: Vec<(String, Wrong)>,
+}
+
+/// A run on a disk with a fault.
+struct Run {
+    hit: bool,
+    refusals: u64,
+    acknowledged: u64,
+}
+
+/// Every fault of the plan, on a store that is there already and on one that is being made.
+pub fn run(plan: &Plan) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for before in [plan.before, 0] {
+        let start = Arc::new(healthy(plan, before)?);
+        let calls = calls(plan, before, &start)?;
+        let spread = plan.at_most.map_or(1, |most| calls.div_ceil(most.max(1)));
+        for trouble in [Trouble::Once, Trouble::ForEver, Trouble::Full] {
+            for at in (0..calls).step_by(spread as usize) {
+                let fault = Fault { at, trouble };
+                let (subject, program, steps) = (plan.subject, plan.program, plan.steps);
+                let start = Arc::clone(&start);
+                let ended = alarm::guarded(move || one(subject, program, before, steps, &start, fault));
+                let place = format!("call {at} fails, {trouble:?}, after {before} good steps");
+                match ended.and_then(|ended| ended) {
+                    Ok(run) => {
+                        outcome.faults += u64::from(run.hit);
+                        outcome.refusals += run.refusals;
+                        outcome.acknowledged += run.acknowledged;
+                    }
+                    Err(wrong) => {
+                        outcome.faults += 1;
+                        outcome.wrong.push((place, wrong));
+                    }
+                }
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// A disk with a store on it that took some steps, or an empty one.
+fn healthy(plan: &Plan, steps: u64) -> Result<Tree> {
+    if steps == 0 {
+        return Ok(Tree::default());
+    }
+    let mounted = Mounted::new(Recorder::new(Tree::default(), None))?;
+    let mut victim = plan.subject.open(mounted.path())?;
+    for number in 1..=steps {
+        take(victim.as_mut(), &plan.program, number)?;
+    }
+    drop(victim);
+    Ok(mounted.recorder().tree())
+}
+
+/// How many calls a run makes when none fails.
+fn calls(plan: &Plan, before: u64, start: &Tree) -> Result<u64> {
+    let mounted = Mounted::new(Recorder::new(start.clone(), None))?;
+    let mut victim = plan.subject.open(mounted.path()).context("the store must open on a disk that works")?;
+    for number in before + 1..=before + plan.steps {
+        take(victim.as_mut(), &plan.program, number)?;
+    }
+    drop(victim);
+    Ok(mounted.recorder().calls().0)
+}
+
+fn take(victim: &mut dyn Victim, program: &Program, number: u64) -> Result<()> {
+    let length = victim.length()?;
+    match program.step(number, length) {
+        Step::Append(blocks) => {
+            let first = victim.append(&blocks)?;
+            anyhow::ensure!(first == length, "appended at {first} when there were {length} blocks");
+        }
+        Step::Truncate(length) => victim.truncate(length)?,
+    }
+    Ok(())
+}
+
+fn one(
+    subject: Subject,
+    program: Program,
+    before: u64,
+    steps: u64,
+    start: &Tree,
+    fault: Fault,
+) -> Result<Run, Wrong> {
+    let fail = |error: anyhow::Error| Wrong::Lost(format!("the disk itself: {error:#}"));
+    let mounted = Mounted::new(Recorder::new(start.clone(), Some(fault))).map_err(fail)?;
+    let disk = mounted.recorder();
+    let mut run = Run { hit: false, refusals: 0, acknowledged: 0 };
+    let mut states = vec![program.state(before)];
+    let mut number = before;
+    if let Ok(mut victim) = subject.open(mounted.path()) {
+        while number < before + steps && run.refusals < 4 {
+            number += 1;
+            let Ok(length) = victim.length() else { break };
+            let taken = take(victim.as_mut(), &program, number);
+            let believed = states.iter().filter(|state| state.len() as u64 == length);
+            let after: Vec<Vec<Block>> = believed.map(|state| program.after(number, state.clone())).collect();
+            match taken {
+                Ok(()) => {
+                    if after.is_empty() {
+                        return Err(Wrong::Lost(format!("while open it came to {length} blocks")));
+                    }
+                    run.acknowledged += u64::from(disk.calls().1 > 0);
+                    states = after;
+                }
+                Err(_) => {
+                    run.refusals += 1;
+                    states.extend(after);
+                }
+            }
+        }
+    } else {
+        run.refusals += 1;
+    }
+    run.hit = disk.calls().1 > 0;
+    disk.heal();
+    let mut history = History::new(start.clone(), disk.ops());
+    while history.advance().is_some() {}
+    let mut images = vec![(disk.tree(), "as it is")];
+    for fate in [Fate::Dropped, Fate::Torn, Fate::Reordered] {
+        let mut chance = Chance::of(program.seed ^ fate as u64, fault.at);
+        images.push((history.image(fate, &mut chance), "after a loss of power"));
+    }
+    for (image, how) in images {
+        again(subject, &program, number, &image, &states).map_err(|wrong| match wrong {
+            Wrong::Lost(text) => Wrong::Lost(format!("{how}: {text}")),
+            Wrong::Unopenable(text) => Wrong::Unopenable(format!("{how}: {text}")),
+            other => other,
+        })?;
+    }
+    Ok(run)
+}
+
+/// Opens what a fault left, on a disk that works: all there, and it takes another step.
+fn again(
+    subject: Subject,
+    program: &Program,
+    number: u64,
+    image: &Tree,
+    states: &[Vec<Block>],
+) -> Result<(), Wrong> {
+    let fail = |error: anyhow::Error| Wrong::Lost(format!("after the fault: {error:#}"));
+    let folder = fast_folder().map_err(fail)?;
+    image.lay(folder.path()).map_err(fail)?;
+    let mut victim = subject.open(folder.path()).map_err(|error| Wrong::Unopenable(format!("{error:#}")))?;
+    let states: Vec<&[Block]> = states.iter().map(Vec::as_slice).collect();
+    let held = judge::holds(victim.as_mut(), program, &states)?;
+    take(victim.as_mut(), program, number + 1).map_err(fail)?;
+    let now = program.after(number + 1, states[held].to_vec());
+    judge::holds(victim.as_mut(), program, &[&now]).map(drop)
+}
