@@ -171,14 +171,6 @@ impl Tree for Reader {
         Ok(Entry { seq, key: block.key.clone(), value: block.value.clone() })
     }
 
-    fn operation(&self, node: &TreeNode, key: &[u8]) -> Option<Option<Entry>> {
-        let block = &node.block;
-        (block.key == key).then(|| {
-            let entry = Entry { seq: node.seq, key: block.key.clone(), value: block.value.clone() };
-            (!block.is_deletion(node.seq)).then_some(entry)
-        })
-    }
-
     fn seq(&self, node: &TreeNode) -> u64 {
         node.seq
     }

@@ -91,6 +91,8 @@ fn step(target: &mut Batch, s: &Value, what: &str, seen: &mut Seen) {
         "delif" => target.del_if(key(), |old| condition(&s[2], old, old)),
         "get" => {
             assert_eq!(entry(target.get(key()).unwrap()), s[2], "{what}");
+            let listed = target.range(Range::only(key())).next().transpose().unwrap();
+            assert_eq!(entry(listed), s[2], "{what}");
             seen.reads += 1;
             return;
         }

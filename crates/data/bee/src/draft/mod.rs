@@ -259,13 +259,6 @@ impl Tree for &mut Draft {
         }
     }
 
-    fn operation(&self, node: &Seen, key: &[u8]) -> Option<Option<Entry>> {
-        match node {
-            Seen::Draft(_) => None,
-            Seen::Log(node) => self.reader.operation(node, key),
-        }
-    }
-
     fn seq(&self, node: &Seen) -> u64 {
         match node {
             Seen::Draft(node) => self.nodes[*node].seq,

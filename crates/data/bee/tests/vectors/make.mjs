@@ -69,6 +69,17 @@ async function collect(stream) {
   return all
 }
 
+// What get would say if it did not end early at a node whose block put the key: hyperbee 2.27.3 still finds some
+// keys that were deleted. put a b c d f g h i e aa, del e, put a: get e gives the old value, and listing does not.
+async function get(target, key) {
+  const found = await target.get(key)
+  const listed = await target.peek({ gte: key, lte: key })
+  if (found?.seq !== listed?.seq) stale++
+  return listed
+}
+
+let stale = 0
+
 async function run(target, s) {
   const buf = (h) => Buffer.from(h, 'hex')
   switch (s[0]) {
@@ -77,7 +88,7 @@ async function run(target, s) {
     case 'del': return target.del(buf(s[1]))
     case 'putif': return target.put(buf(s[1]), buf(s[2]), { cas: condition(s[3]) })
     case 'delif': return target.del(buf(s[1]), { cas: condition(s[2]) })
-    case 'get': s.push(entry(await target.get(buf(s[1])))); return
+    case 'get': s.push(entry(await get(target, buf(s[1])))); return
     case 'range': s.push((await collect(target.createReadStream(fromHex(s[1])))).map(entry)); return
   }
 }
@@ -169,4 +180,5 @@ if (seed) {
   const header = { contentFeed: Buffer.alloc(32, 7), userData: Buffer.from('hello') }
   programs.push(await program('header', 2, 3, { ...shapes.small, metadata: header }))
 }
+if (stale) console.log(`get found ${stale} deleted keys`)
 writeFileSync(file, JSON.stringify(programs) + '\n')
