@@ -18,11 +18,37 @@ impl Replicator {
         let mut arrivals = std::mem::take(&mut self.arrived.early);
         arrivals.append(&mut self.arrived.waiting);
         self.arrived.bytes = 0;
-        let arrivals: Vec<Arrival> = arrivals.into_iter().filter_map(|it| self.admit(it, log)).collect();
-        self.apply(arrivals, log);
+        // JS answers what it was asked together in the order in which its disk does; requests count on nodes in the
+        // order in which they were made.
+        arrivals.sort_by_key(|arrival| (arrival.origin.peer, arrival.origin.id));
+        for arrival in &arrivals {
+            if let Some(peer) = self.peers.get_mut(&arrival.origin.peer) {
+                // What our own disk took since it came is not time that the peer let pass.
+                peer.heard = now;
+            }
+        }
+        let mut arrivals: Vec<Arrival> = arrivals.into_iter().filter_map(|it| self.admit(it, log)).collect();
+        while self.apply(arrivals, log) == Progress::Some && !self.arrived.early.is_empty() {
+            arrivals = std::mem::take(&mut self.arrived.early);
+        }
+        self.give_up_early();
         self.progress(log);
         self.wake_all();
-        let _ = now;
+    }
+
+    /// Proofs for which nothing is on its way that could help are asked for again, with all their nodes.
+    fn give_up_early(&mut self) {
+        let Replicator { arrived, peers, .. } = self;
+        let waits =
+            |it: &Arrival| peers.get(&it.origin.peer).is_some_and(|peer| peer.asked.any_before(it.origin.id));
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut arrived.early).into_iter().partition(waits);
+        arrived.early = kept;
+        for arrival in gone {
+            if let Some(peer) = self.peers.get_mut(&arrival.origin.peer) {
+                peer.coming.clear();
+            }
+            self.give_up(arrival.origin);
+        }
     }
 
     /// Passes on the proofs that are about the log as it is; the others are dealt with here.
@@ -50,9 +76,9 @@ impl Replicator {
         Some(arrival)
     }
 
-    fn apply<S: Storage>(&mut self, arrivals: Vec<Arrival>, log: &mut Log<S>) {
+    fn apply<S: Storage>(&mut self, arrivals: Vec<Arrival>, log: &mut Log<S>) -> Progress {
         if arrivals.is_empty() {
-            return;
+            return Progress::None;
         }
         let before = log.length();
         let (origins, proofs): (Vec<_>, Vec<_>) =
@@ -61,15 +87,16 @@ impl Replicator {
             Ok(results) => results,
             Err(error) => {
                 origins.into_iter().for_each(|origin| self.give_up(origin));
-                return self.halt(error);
+                self.halt(error);
+                return Progress::None;
             }
         };
-        let progress = results.iter().any(Result::is_ok);
+        let progress = Progress::from(results.iter().any(Result::is_ok));
         let mut blocks = Vec::new();
         for ((origin, proof), result) in origins.into_iter().zip(proofs).zip(results) {
             match result {
                 Ok(_) => self.accepted(origin, &proof, &mut blocks),
-                Err(error) => self.rejected(Arrival { origin, proof }, error, Progress::from(progress)),
+                Err(error) => self.rejected(Arrival { origin, proof }, error),
             }
         }
         for range in runs(blocks) {
@@ -81,6 +108,7 @@ impl Replicator {
             self.events.push_back(Event::Upgraded { fork: log.fork(), length: log.length(), since: before });
             self.changed(log);
         }
+        progress
     }
 
     fn accepted(&mut self, origin: Origin, proof: &Proof, blocks: &mut Vec<u64>) {
@@ -111,16 +139,11 @@ impl Replicator {
         }
     }
 
-    fn rejected(&mut self, arrival: Arrival, error: ProofError, progress: Progress) {
+    fn rejected(&mut self, arrival: Arrival, error: ProofError) {
         let origin = arrival.origin;
-        if let ProofError::Untied { .. } = error
-            && origin.trusted()
-            && self.arrived.early.len() < MOST_EARLY
-        {
-            let waits = self.peers.get(&origin.peer).is_some_and(|peer| peer.asked.any_before(origin.id));
-            if waits || progress == Progress::Some {
-                return self.arrived.early.push(arrival);
-            }
+        let untied = matches!(error, ProofError::Untied { .. });
+        if untied && origin.trusted() && self.arrived.early.len() < MOST_EARLY {
+            return self.arrived.early.push(arrival);
         }
         self.give_up(origin);
         let Some(peer) = self.peers.get_mut(&origin.peer) else { return };
