@@ -28,8 +28,10 @@
 #![allow(dead_code, reason = "the way to peers, which uses the rest, comes next")]
 
 mod disk;
+mod exchange;
 mod key;
 mod loss;
+mod net;
 mod open;
 mod options;
 mod registry;
@@ -42,9 +44,10 @@ mod which;
 pub use disk::FormatError;
 pub use key::{Namespace, PrimaryKey, StoreKey, UnsealError, seal, unseal};
 pub use loss::{Extent, Loss, Lossy};
+pub use net::{Access, ConnectError, Connection, HandshakeError, Server};
 pub use open::OpenError;
 pub use options::{Memory, Options};
-pub use session::{Info, Session};
+pub use session::{Fetch, Info, Session};
 pub use shared::OpenLogError;
 pub use store::Store;
 pub use which::{LogOptions, Which};

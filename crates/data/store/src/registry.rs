@@ -1,7 +1,7 @@
 //! What the store itself keeps about each log.
 
-use crate::Namespace;
 use crate::disk::{self, Engine, LogId, Place};
+use crate::{Access, Namespace};
 use bytes::Bytes;
 use cloudpal_log::codec::{CodecError, Reader, Write};
 use cloudpal_log::{Durability, StorageError};
@@ -14,6 +14,8 @@ pub(crate) struct Record {
     pub key: [u8; 32],
     /// By which name the store derives its signing key.
     pub name: Option<(Namespace, String)>,
+    /// Who may have it from here.
+    pub access: Access,
     /// Bytes of block bodies held, as of the last time this was written.
     pub held: u64,
 }
@@ -34,6 +36,14 @@ impl Record {
             to.raw(namespace.as_bytes());
             to.string(name);
         }
+        match &self.access {
+            Access::Anyone => to.uint(0),
+            Access::Only(keys) => {
+                to.uint(1);
+                to.uint(keys.len() as u64);
+                keys.iter().for_each(|key| to.raw(key));
+            }
+        }
         to.into()
     }
 
@@ -51,8 +61,12 @@ impl Record {
                 Some((namespace, reader.string("the name")?.to_owned()))
             }
         };
+        let access = match reader.uint()? {
+            0 => Access::Anyone,
+            _ => Access::only(reader.array(32, "the list of peers", |reader| reader.fixed("a peer's key"))?),
+        };
         reader.finish()?;
-        Ok(Record { key, name, held })
+        Ok(Record { key, name, access, held })
     }
 }
 
@@ -63,7 +77,8 @@ mod tests {
     #[test]
     fn comes_back() {
         for name in [None, Some((Namespace::ROOT.child(b"app"), "mail ö".to_owned()))] {
-            let record = Record { key: [3; 32], name, held: 1 << 40 };
+            let access = name.as_ref().map_or(Access::Anyone, |_| Access::only([[1; 32], [2; 32]]));
+            let record = Record { key: [3; 32], name, access, held: 1 << 40 };
             let bytes = record.encode();
             assert_eq!(Record::decode(&bytes), Ok(record));
             for cut in 0..bytes.len() {

@@ -1,12 +1,15 @@
 use crate::disk::Mark;
+use crate::exchange::Answer;
 use crate::shared::{Shared, State};
 use crate::store::Inner;
 use crate::{LogOptions, Loss};
 use bytes::Bytes;
+use cloudpal_log::replicate::{Order, WantId};
 use cloudpal_log::{
     AppendError, Durability, Feed, FeedError, Manifest, ReadError, Seek, StorageError, TruncateError,
 };
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -48,6 +51,39 @@ pub struct Info {
     pub writable: bool,
     /// What it had once and has no more.
     pub lost: Option<crate::Lossy>,
+    /// Whether its owner was seen to have signed two histories: it takes nothing more.
+    pub conflict: bool,
+    /// How many peers have it open too.
+    pub peers: usize,
+}
+
+/// Blocks that peers are asked for, until this is dropped.
+pub struct Fetch {
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+    want: WantId,
+}
+
+impl Fetch {
+    /// Waits until all are held, at most for `timeout`; whether they are.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let mut state = self.shared.lock();
+        loop {
+            let done = state.exchange.answer(self.want).is_some();
+            let left = until.saturating_duration_since(Instant::now());
+            if done || left.is_zero() || self.inner.is_closed() {
+                return done;
+            }
+            state = self.shared.wait(state, left);
+        }
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.shared.lock().exchange.unwant(self.want);
+    }
 }
 
 impl Session {
@@ -89,6 +125,8 @@ impl Session {
             compat: log.is_compat(),
             writable: log.writable() && state.lossy().is_none(),
             lost: state.lossy(),
+            conflict: log.is_frozen() || state.exchange.conflict(),
+            peers: state.exchange.peers(),
         }
     }
 
@@ -105,6 +143,37 @@ impl Session {
     /// Returns when everything appended so far survives a loss of power.
     pub fn sync(&self) -> Result<(), FeedError> {
         self.inner.engine.sync().map_err(|source| FeedError::Storage { doing: "sync the log", source })
+    }
+
+    /// Asks peers for `blocks`; an end of `u64::MAX` follows the log for ever. Dropping the answer takes it back.
+    pub fn fetch(&self, blocks: Range<u64>) -> Result<Fetch, FeedError> {
+        let mut state = self.state()?;
+        let (log, exchange) = state.both();
+        let want = exchange.want(blocks, Order::Linear, log);
+        exchange.watch(want);
+        Ok(Fetch { inner: Arc::clone(&self.inner), shared: Arc::clone(&self.shared), want })
+    }
+
+    /// Waits until a peer is there and none has more of the log than is here, at most for `timeout`; whether it is so.
+    pub fn wait_current(&self, timeout: Duration) -> bool {
+        self.wait_until(timeout, |state| state.exchange.peers() > 0 && state.exchange.is_current(state.log()))
+    }
+
+    /// How many peers have the log open too.
+    pub fn peers(&self) -> usize {
+        self.shared.lock().exchange.peers()
+    }
+
+    fn wait_until(&self, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
+        let until = Instant::now() + timeout;
+        let mut state = self.shared.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if done(&state) || left.is_zero() || self.inner.is_closed() {
+                return done(&state);
+            }
+            state = self.shared.wait(state, left);
+        }
     }
 
     /// Gives up what was lost: the log is taken as it is now and can be written again. If any peer has the lost
@@ -173,35 +242,46 @@ impl Feed for Session {
     }
 
     fn get(&self, index: u64) -> Result<Bytes, FeedError> {
-        let until = Instant::now() + self.get_timeout;
         let mut state = self.state()?;
-        loop {
-            if let Some(block) = state.log().get(index).map_err(read_fault)? {
-                return Ok(block);
-            }
+        if let Some(block) = read_or_forget(&mut state, index)? {
+            return Ok(block);
+        }
+        let (log, exchange) = state.both();
+        let want = exchange.want_block(index, log);
+        let until = Instant::now() + self.get_timeout;
+        let block = loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(FeedError::Unavailable { index });
+                break Err(FeedError::Unavailable { index });
             }
             state = self.shared.wait(state, left);
             if self.inner.is_closed() {
-                return Err(FeedError::Closed);
+                break Err(FeedError::Closed);
             }
-        }
+            if let Some(block) = state.log().get(index).map_err(read_fault).transpose() {
+                break block;
+            }
+        };
+        state.exchange.unwant(want);
+        block
     }
 
     fn get_local(&self, index: u64) -> Result<Option<Bytes>, FeedError> {
-        self.state()?.log().get(index).map_err(read_fault)
+        let mut state = self.state()?;
+        read_or_forget(&mut state, index)
     }
 
     fn append(&self, blocks: &[Bytes]) -> Result<u64, FeedError> {
         let doing = "append to the log";
         let mut state = self.state_to_write(doing)?;
-        let appended = state.log_mut().append(blocks, Durability::Relaxed).map_err(|error| match error {
+        let (log, exchange) = state.both();
+        let appended = log.append(blocks, Durability::Relaxed).map_err(|error| match error {
             AppendError::NotWritable => FeedError::NotWritable,
             AppendError::Storage(source) => FeedError::Storage { doing, source },
             other => FeedError::Refused { doing, source: Box::new(other) },
         })?;
+        self.shared.untold.store(true, Ordering::Release);
+        exchange.appended(appended.first, log);
         drop(state);
         self.settle(doing)?;
         Ok(appended.first)
@@ -210,11 +290,15 @@ impl Feed for Session {
     fn truncate(&self, length: u64) -> Result<(), FeedError> {
         let doing = "truncate the log";
         let mut state = self.state_to_write(doing)?;
-        state.log_mut().truncate(length, None, Durability::Relaxed).map_err(|error| match error {
+        let (log, exchange) = state.both();
+        let from = log.length();
+        log.truncate(length, None, Durability::Relaxed).map_err(|error| match error {
             TruncateError::NotWritable => FeedError::NotWritable,
             TruncateError::Storage(source) => FeedError::Storage { doing, source },
             other => FeedError::Refused { doing, source: Box::new(other) },
         })?;
+        self.shared.untold.store(true, Ordering::Release);
+        exchange.truncated(from, log);
         drop(state);
         self.settle(doing)
     }
@@ -222,29 +306,45 @@ impl Feed for Session {
     fn clear(&self, blocks: Range<u64>) -> Result<(), FeedError> {
         let doing = "clear blocks";
         let mut state = self.state()?;
-        state
-            .log_mut()
-            .clear(blocks, Durability::Relaxed)
+        let (log, exchange) = state.both();
+        log.clear(blocks.clone(), Durability::Relaxed)
             .map_err(|source| FeedError::Storage { doing, source })?;
+        exchange.cleared(blocks, log);
         drop(state);
         self.settle(doing)
     }
 
     fn seek(&self, byte: u64) -> Result<(u64, u64), FeedError> {
         let doing = "find the byte";
-        let state = self.state()?;
-        let seek = state.log().seek(byte).map_err(|source| FeedError::Storage { doing, source })?;
-        match seek {
-            Seek::Found { index, offset } => Ok((index, offset)),
-            Seek::Within(blocks) => Err(FeedError::Unavailable { index: blocks.start }),
-            Seek::Past => {
-                let log = state.log();
-                Ok((log.length(), byte.saturating_sub(log.byte_length())))
+        let mut state = self.state()?;
+        let (log, exchange) = state.both();
+        let within = match log.seek(byte).map_err(|source| FeedError::Storage { doing, source })? {
+            Seek::Found { index, offset } => return Ok((index, offset)),
+            Seek::Past => return Ok((log.length(), byte.saturating_sub(log.byte_length()))),
+            Seek::Within(blocks) => blocks,
+        };
+        let want = exchange.want_byte(byte, log);
+        exchange.watch(want);
+        let until = Instant::now() + self.get_timeout;
+        let found = loop {
+            if let Some(Answer::Found(index, offset)) = state.exchange.answer(want) {
+                break Ok((index, offset));
             }
-        }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.inner.is_closed() {
+                break Err(FeedError::Unavailable { index: within.start });
+            }
+            state = self.shared.wait(state, left);
+        };
+        state.exchange.unwant(want);
+        found
     }
 
-    fn prefetch(&self, _blocks: Range<u64>) {}
+    fn prefetch(&self, blocks: Range<u64>) {
+        let mut state = self.shared.lock();
+        let (log, exchange) = state.both();
+        exchange.want(blocks, Order::Linear, log);
+    }
 
     fn wait_change(&self, seen: (u64, u64), timeout: Duration) -> (u64, u64) {
         let until = Instant::now() + timeout;
@@ -273,6 +373,22 @@ impl Feed for Session {
             .map_err(|source| FeedError::Storage { doing, source })?;
         drop(state);
         self.settle(doing)
+    }
+}
+
+/// Reads a block. One that is damaged is noted as not held, so that the next reading asks peers for it.
+fn read_or_forget(state: &mut State, index: u64) -> Result<Option<Bytes>, FeedError> {
+    match state.log().get(index) {
+        Err(ReadError::Storage { source: source @ StorageError::Damaged { .. }, .. }) => {
+            tracing::warn!(index, "a block is damaged; peers will be asked for it");
+            let (log, exchange) = state.both();
+            let doing = "read a block";
+            log.clear(index..index + 1, Durability::Relaxed)
+                .map_err(|source| FeedError::Storage { doing, source })?;
+            exchange.cleared(index..index + 1, log);
+            if exchange.peers() > 0 { Ok(None) } else { Err(FeedError::Storage { doing, source }) }
+        }
+        other => other.map_err(read_fault),
     }
 }
 

@@ -1,9 +1,10 @@
 use crate::disk::{Engine, LogId, LogStorage};
+use crate::exchange::Exchange;
 use crate::registry::{Record, put_record};
 use crate::store::Inner;
-use crate::{Extent, LogOptions, Loss, Lossy};
+use crate::{Access, Extent, LogOptions, Loss, Lossy};
 use cloudpal_log::{Create, EncryptionKey, KeyPair, Log, OpenError, StorageError};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Why a log of a store does not open.
@@ -29,6 +30,9 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     held: Arc<AtomicU64>,
+    /// Blocks were written here that no peer may hear of before they last: after a loss of power the log would
+    /// go on differently, and the peers would have proof of two histories.
+    pub(crate) untold: AtomicBool,
     engine: Arc<Engine>,
     /// What the registry says.
     record: Mutex<Record>,
@@ -37,7 +41,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     /// None only while a key is given to it.
     log: Option<Log<LogStorage>>,
-    loss: Option<Loss>,
+    pub(crate) loss: Option<Loss>,
+    pub(crate) exchange: Exchange,
 }
 
 impl Shared {
@@ -61,7 +66,8 @@ impl Shared {
             id,
             key: *log.key(),
             discovery_key: *log.discovery_key(),
-            state: Mutex::new(State { log: Some(log), loss }),
+            state: Mutex::new(State { log: Some(log), loss, exchange: Exchange::default() }),
+            untold: AtomicBool::new(false),
             changed: Condvar::new(),
             held,
             engine: Arc::clone(&inner.engine),
@@ -98,6 +104,22 @@ impl Shared {
     /// Tells everybody who waits that the log has changed.
     pub(crate) fn wake(&self) {
         self.changed.notify_all();
+    }
+
+    /// Whether the peer with this static key may have the log.
+    pub(crate) fn allows(&self, key: &[u8; 32]) -> bool {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).access.allows(key)
+    }
+
+    /// Remembers who may have the log.
+    pub(crate) fn restrict(&self, access: &Access) -> Result<(), StorageError> {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        if record.access != *access {
+            let next = Record { access: access.clone(), ..record.clone() };
+            put_record(&self.engine, self.id, &next)?;
+            *record = next;
+        }
+        Ok(())
     }
 
     /// Bytes of block bodies held.
@@ -137,6 +159,12 @@ impl State {
     #[expect(clippy::expect_used, reason = "`give` puts it back under the same lock")]
     pub(crate) fn log_mut(&mut self) -> &mut Log<LogStorage> {
         self.log.as_mut().expect("the log is there whenever the lock is free")
+    }
+
+    /// The log and what it exchanges with peers, to change both.
+    #[expect(clippy::expect_used, reason = "`give` puts it back under the same lock")]
+    pub(crate) fn both(&mut self) -> (&mut Log<LogStorage>, &mut Exchange) {
+        (self.log.as_mut().expect("the log is there whenever the lock is free"), &mut self.exchange)
     }
 
     /// Fork and length.

@@ -1,17 +1,23 @@
 use crate::disk::{Engine, Folder, LogId, Mark, Place};
 use crate::key::keyed_hash;
+use crate::net::Link;
 use crate::open::OpenedStore;
 use crate::registry::{Record, put_record};
 use crate::shared::Shared;
+use crate::{Access, ConnectError, Connection, HandshakeError, Server};
 use crate::{
     LogOptions, Loss, Namespace, OpenError, OpenLogError, Options, PrimaryKey, Session, StoreKey, Which,
 };
 use cloudpal_core::Secret;
+use cloudpal_log::wire::Role;
 use cloudpal_log::{Create, StorageError};
 use std::collections::HashMap;
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// Many logs in one folder. Clones are the same store; it closes when [`close`](Store::close) is called or the last
 /// clone and session are gone.
@@ -31,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     logs: Mutex<HashMap<LogId, Weak<Shared>>>,
     losses: Mutex<HashMap<LogId, Loss>>,
+    links: Mutex<Vec<Weak<Link>>>,
+    started: Instant,
     closed: AtomicBool,
 }
 
@@ -49,6 +57,8 @@ impl Store {
             options,
             logs: Mutex::default(),
             losses: Mutex::new(losses),
+            links: Mutex::default(),
+            started: Instant::now(),
             closed: AtomicBool::new(false),
         });
         crate::tend::start(&inner)?;
@@ -91,6 +101,31 @@ impl Store {
         self.inner.lock_losses().values().cloned().collect()
     }
 
+    /// The static key by which peers know this store.
+    pub fn network_key(&self) -> [u8; 32] {
+        crate::net::public_key(&self.inner.network)
+    }
+
+    /// Takes connections at `address` from those whom `access` allows, and replicates with them.
+    pub fn serve(&self, address: impl ToSocketAddrs, access: Access) -> io::Result<Server> {
+        Server::start(&self.inner, address, access)
+    }
+
+    /// Connects to a peer, if `access` allows it, and replicates with it.
+    pub fn connect(&self, address: impl ToSocketAddrs, access: &Access) -> Result<Connection, ConnectError> {
+        crate::net::connect(&self.inner, address, access)
+    }
+
+    /// Replicates over a stream that was made elsewhere. One side is the initiator, the other the responder.
+    pub fn replicate(
+        &self,
+        stream: TcpStream,
+        role: Role,
+        access: &Access,
+    ) -> Result<Connection, HandshakeError> {
+        Link::start(&self.inner, stream, role, access)
+    }
+
     /// Returns when everything appended so far survives a loss of power.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.inner.engine.sync()
@@ -121,6 +156,12 @@ impl Inner {
         let shared = self.shared(create, name, &options)?;
         let key_pair = key_pair.or_else(|| self.named_key_pair(shared.id));
         shared.give(key_pair, options.encryption.clone());
+        if let Some(access) = &options.access {
+            shared.restrict(access)?;
+        }
+        for link in self.links() {
+            link.attach(&shared);
+        }
         Ok(Session::new(Arc::clone(self), shared, &options))
     }
 
@@ -157,7 +198,7 @@ impl Inner {
         let record = match self.record(id)? {
             Some(record) => record,
             None => {
-                let record = Record { key, name, held: 0 };
+                let record = Record { key, name, access: Access::Anyone, held: 0 };
                 put_record(&self.engine, id, &record)?;
                 record
             }
@@ -172,6 +213,23 @@ impl Inner {
     fn named_key_pair(&self, id: LogId) -> Option<cloudpal_log::KeyPair> {
         let (namespace, name) = self.record(id).ok()??.name?;
         Some(self.primary.key_pair(&namespace, &name))
+    }
+
+    /// Time since the store was opened.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn add_link(&self, link: &Arc<Link>) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(link));
+    }
+
+    /// All connections.
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// All logs that are open now.
@@ -235,6 +293,7 @@ impl Inner {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.links().iter().for_each(|link| link.close());
         for shared in self.all_open() {
             shared.keep_sums();
             shared.wake();

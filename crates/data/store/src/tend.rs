@@ -18,7 +18,17 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), OpenError> {
             let due = Instant::now() >= next;
             if due {
                 next = Instant::now() + every;
-                inner.all_open().iter().for_each(|shared| shared.keep_sums());
+            }
+            for shared in inner.all_open() {
+                let mut state = shared.lock();
+                state.exchange.tick(inner.now());
+                if due && inner.engine.has_room() {
+                    state.exchange.resume();
+                }
+                drop(state);
+                if due {
+                    shared.keep_sums();
+                }
             }
             // A full disk or a stopped engine is told to whoever writes next.
             if let Err(error) = inner.engine.tend(due) {

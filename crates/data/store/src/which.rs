@@ -1,4 +1,4 @@
-use crate::Namespace;
+use crate::{Access, Namespace};
 use cloudpal_log::{Durability, EncryptionKey, KeyPair, Manifest};
 use std::time::Duration;
 
@@ -43,4 +43,7 @@ pub struct LogOptions {
     pub get_timeout: Option<Duration>,
     /// Bytes of block bodies that the log may hold here; counts from when the log is first opened in this run.
     pub quota: Option<u64>,
+    /// Who may have the log from here, and send it; remembered by the store. None leaves it as it was, at first
+    /// [`Access::Anyone`].
+    pub access: Option<Access>,
 }

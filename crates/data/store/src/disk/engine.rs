@@ -29,6 +29,9 @@ const JOURNALS: u64 = 64 << 20;
 /// Small records are flushed after this many bytes were written in all, or they would pin every journal.
 const LAG: u64 = 32 << 20;
 
+/// Replication that a full disk had stopped goes on with this many bytes.
+const ROOM: u64 = 4 << 20;
+
 /// One change, already resolved: at most one for each place in a batch.
 pub(crate) struct Write {
     pub place: Place,
@@ -235,6 +238,11 @@ impl Engine {
     /// Returns when everything committed so far lasts.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
         self.sync_to(self.group.newest())
+    }
+
+    /// Whether writers would not be refused.
+    pub(crate) fn has_room(&self) -> bool {
+        self.space.room() > ROOM
     }
 
     /// Whether a loss of power would lose anything now.

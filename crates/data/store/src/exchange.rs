@@ -1,0 +1,271 @@
+//! How a log that is open here meets its peers: the replication machine, and who is told what comes of it.
+
+use crate::disk::LogStorage;
+use crate::net::Signal;
+use crate::shared::Shared;
+use crate::store::Inner;
+use cloudpal_log::replicate::{Event, Options, Order, PeerId, Replicator, WantId};
+use cloudpal_log::wire::{ChannelId, Message};
+use cloudpal_log::{Log, StorageError};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A log's dealings with its peers, under the log's lock.
+pub(crate) struct Exchange {
+    replicator: Replicator,
+    peers: HashMap<PeerId, (Arc<Signal>, ChannelId)>,
+    /// Wants that somebody waits for, with what came of them.
+    waits: HashMap<WantId, Option<Answer>>,
+    /// Storage refused; asking goes on when there is room.
+    halted: bool,
+    conflict: bool,
+}
+
+/// What came of a want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Everything is held.
+    Done,
+    /// The byte is here: block and offset.
+    Found(u64, u64),
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Exchange {
+            replicator: Replicator::new(Options::default()),
+            peers: HashMap::new(),
+            waits: HashMap::new(),
+            halted: false,
+            conflict: false,
+        }
+    }
+}
+
+impl Exchange {
+    /// This side appended blocks behind the first `from`.
+    pub(crate) fn appended(&mut self, from: u64, log: &Log<LogStorage>) {
+        self.replicator.appended(from, log);
+        self.wake_peers();
+    }
+
+    /// This side cut the log, which had `from` blocks.
+    pub(crate) fn truncated(&mut self, from: u64, log: &Log<LogStorage>) {
+        self.replicator.truncated(from, log);
+        self.wake_peers();
+    }
+
+    /// This side gave up the bodies of blocks.
+    pub(crate) fn cleared(&mut self, blocks: Range<u64>, log: &Log<LogStorage>) {
+        self.replicator.cleared(blocks, log);
+        self.wake_peers();
+    }
+
+    /// Asks peers for blocks.
+    pub(crate) fn want(&mut self, blocks: Range<u64>, order: Order, log: &Log<LogStorage>) -> WantId {
+        let want = self.replicator.want(blocks, order, log);
+        self.wake_peers();
+        want
+    }
+
+    /// Asks peers for one block before all else.
+    pub(crate) fn want_block(&mut self, block: u64, log: &Log<LogStorage>) -> WantId {
+        let want = self.replicator.want_block(block, log);
+        self.wake_peers();
+        want
+    }
+
+    /// Asks peers where a byte is.
+    pub(crate) fn want_byte(&mut self, byte: u64, log: &Log<LogStorage>) -> WantId {
+        let want = self.replicator.want_byte(byte, log);
+        self.wake_peers();
+        want
+    }
+
+    /// Somebody will wait for what comes of `want`.
+    pub(crate) fn watch(&mut self, want: WantId) {
+        self.waits.insert(want, None);
+    }
+
+    /// What came of a want that is watched.
+    pub(crate) fn answer(&self, want: WantId) -> Option<Answer> {
+        self.waits.get(&want).copied().flatten()
+    }
+
+    /// Takes a want back.
+    pub(crate) fn unwant(&mut self, want: WantId) {
+        self.waits.remove(&want);
+        self.replicator.unwant(want);
+        self.wake_peers();
+    }
+
+    /// How many peers have the log open too.
+    pub(crate) fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether no peer has more than is here.
+    pub(crate) fn is_current(&self, log: &Log<LogStorage>) -> bool {
+        self.replicator.is_current(log)
+    }
+
+    /// Whether the log's owner was seen to have signed two histories.
+    pub(crate) fn conflict(&self) -> bool {
+        self.conflict
+    }
+
+    /// Goes on asking after storage had refused.
+    pub(crate) fn resume(&mut self) {
+        if std::mem::take(&mut self.halted) {
+            self.replicator.resume();
+            self.wake_peers();
+        }
+    }
+
+    /// Gives up on peers that have owed an answer for too long.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        if self.replicator.poll_timeout().is_some_and(|due| due <= now) {
+            self.replicator.handle_timeout(now);
+            self.wake_peers();
+        }
+    }
+
+    fn wake_peers(&mut self) {
+        while let Some(peer) = self.replicator.poll_ready() {
+            if let Some((signal, channel)) = self.peers.get(&peer) {
+                signal.ready(*channel);
+            }
+        }
+    }
+
+    /// Deals with what the replication machine has to tell; whether the log changed.
+    fn take_events(&mut self) -> bool {
+        let mut changed = false;
+        while let Some(event) = self.replicator.poll_event() {
+            match event {
+                Event::Received { .. } | Event::Upgraded { .. } => changed = true,
+                Event::Done { want } => changed |= self.answered(want, Answer::Done),
+                Event::Found { want, index, offset } => {
+                    changed |= self.answered(want, Answer::Found(index, offset));
+                }
+                Event::Misbehaved { peer, what } => {
+                    tracing::warn!(%what, "a peer misbehaved and is cut off");
+                    if let Some((signal, _)) = self.peers.get(&peer) {
+                        signal.close();
+                    }
+                }
+                Event::Finished { peer } => {
+                    if let Some((signal, channel)) = self.peers.get(&peer) {
+                        signal.finish(*channel);
+                    }
+                }
+                Event::Conflict { .. } => {
+                    tracing::error!("the owner of a log has signed two histories of it");
+                    self.conflict = true;
+                    changed = true;
+                }
+                Event::Halted { error } => {
+                    tracing::warn!(%error, "blocks from peers cannot be stored");
+                    self.halted = true;
+                }
+                // No extension is spoken here.
+                Event::Extension { .. } => {}
+            }
+        }
+        self.wake_peers();
+        changed
+    }
+
+    fn answered(&mut self, want: WantId, answer: Answer) -> bool {
+        let wait = self.waits.get_mut(&want);
+        wait.map(|wait| *wait = Some(answer)).is_some()
+    }
+}
+
+impl Shared {
+    /// The peer behind `channel` has the log open too.
+    pub(crate) fn join(
+        &self,
+        seeks: bool,
+        now: Duration,
+        signal: &Arc<Signal>,
+        channel: ChannelId,
+    ) -> PeerId {
+        let mut state = self.lock();
+        let (log, exchange) = state.both();
+        let peer = exchange.replicator.join(seeks, now, log);
+        exchange.peers.insert(peer, (Arc::clone(signal), channel));
+        drop(state);
+        self.wake();
+        peer
+    }
+
+    /// The peer is gone.
+    pub(crate) fn leave(&self, peer: PeerId) {
+        let mut state = self.lock();
+        state.exchange.peers.remove(&peer);
+        state.exchange.replicator.leave(peer);
+        state.exchange.wake_peers();
+        drop(state);
+        self.wake();
+    }
+
+    /// Takes in what peers said, as one batch of the storage.
+    pub(crate) fn deliver(&self, inner: &Inner, messages: Vec<(PeerId, Message)>, now: Duration) {
+        let mut state = self.lock();
+        let (log, exchange) = state.both();
+        for (peer, message) in messages {
+            exchange.replicator.receive(peer, message, now, log);
+        }
+        exchange.replicator.settle(now, log);
+        let changed = exchange.take_events();
+        let healed = changed && state.heal();
+        drop(state);
+        if healed {
+            inner.healed(self.id);
+        }
+        if changed {
+            self.wake();
+        }
+    }
+
+    /// Hands messages for a peer to `take` until it has enough or there are none. Whether there may be more.
+    pub(crate) fn poll(
+        &self,
+        inner: &Inner,
+        peer: PeerId,
+        now: Duration,
+        take: &mut dyn FnMut(Message) -> bool,
+    ) -> bool {
+        let Ok(mut state) = self.lock_to_tell(inner) else { return false };
+        let (log, exchange) = state.both();
+        while let Some(message) = exchange.replicator.poll(peer, now, log) {
+            if take(message) {
+                return true;
+            }
+        }
+        exchange.take_events();
+        false
+    }
+
+    /// The lock, with everything that was written here synced.
+    fn lock_to_tell(
+        &self,
+        inner: &Inner,
+    ) -> Result<std::sync::MutexGuard<'_, crate::shared::State>, StorageError> {
+        loop {
+            let state = self.lock();
+            if !self.untold.swap(false, Ordering::AcqRel) {
+                return Ok(state);
+            }
+            drop(state);
+            inner.engine.sync().inspect_err(|error| {
+                self.untold.store(true, Ordering::Release);
+                tracing::warn!(%error, "peers are told nothing new of a log that cannot be synced");
+            })?;
+        }
+    }
+}
