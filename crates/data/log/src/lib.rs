@@ -28,6 +28,7 @@ pub mod wire;
 
 mod encryption;
 mod feed;
+mod import;
 mod keys;
 mod log;
 mod manifest;
@@ -40,6 +41,9 @@ mod tree;
 
 pub use encryption::{Cipher, EncryptionKey};
 pub use feed::{Feed, FeedError};
+pub use import::{
+    ImportError, Imported, OldFile, OldFiles, Oplog, OplogEntry, OplogHeader, OplogHeld, OplogState, OplogUpgrade,
+};
 pub use keys::KeyPair;
 pub use log::{
     AppendError, Appended, Applied, Conflict, Create, Log, MAX_BLOCK, OpenError, ProofError, ReadError, Reorg,
