@@ -5,7 +5,9 @@ use crate::lock::{WriterGuard, WriterLock};
 use crate::reader::Reader;
 use crate::snapshot::unprefixed;
 use crate::watch::Watcher;
-use crate::{Batch, Difference, Entry, History, Operation, Range, ReadError, Snapshot, WriteError};
+use crate::{
+    Batch, ClearError, Difference, Entry, History, Operation, Range, ReadError, Snapshot, WriteError,
+};
 use bytes::Bytes;
 use cloudpal_log::Feed;
 use std::sync::Arc;
@@ -187,6 +189,12 @@ impl Bee {
         Batch::new(self.clone())
     }
 
+    /// Clears, here, every block that the present version does not need, and with them older versions and history;
+    /// returns how many. Writers wait. On a copy that is not whole, what is needed is fetched.
+    pub fn clear_unlinked(&self) -> Result<u64, ClearError> {
+        self.shared.clear_unlinked()
+    }
+
     fn once<T>(&self, write: impl FnOnce(&mut Batch) -> Result<T, WriteError>) -> Result<T, WriteError> {
         let mut batch = self.batch();
         let written = write(&mut batch)?;
@@ -230,6 +238,15 @@ impl Shared {
                 return (fork, length);
             }
         }
+    }
+
+    pub fn feed(&self) -> &dyn Feed {
+        &*self.feed
+    }
+
+    /// Keeps writers out.
+    pub fn lock(&self) -> Result<WriterGuard, ClearError> {
+        self.lock.lock().ok_or(ClearError::BatchOpen)
     }
 
     /// Waits for the lock and begins a draft on what is there.

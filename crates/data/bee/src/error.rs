@@ -79,6 +79,28 @@ pub enum WriteError {
     },
 }
 
+/// Why blocks were not cleared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClearError {
+    /// What is needed could not be found out; nothing was cleared.
+    #[error("cannot tell which blocks the map needs")]
+    Read(#[from] ReadError),
+    /// The log cleared no more.
+    #[error("cannot clear blocks {from} to {until}: what came before is cleared, try again to go on")]
+    Clear {
+        /// The first block.
+        from: u64,
+        /// The one after the last.
+        until: u64,
+        /// What the log said.
+        source: FeedError,
+    },
+    /// A batch begun by this thread waits to be flushed.
+    #[error("a batch begun on this thread is still open: flush or drop it first")]
+    BatchOpen,
+}
+
 /// Why a trie was not imported into a bee.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -143,6 +143,24 @@ fn a_truncation_is_a_change_and_old_snapshots_say_so() {
     assert_eq!(bee.get("a").unwrap().unwrap().value_str(), Some("3"));
 }
 
+#[test]
+fn clearing_keeps_what_the_present_needs_and_nothing_else() {
+    let feed = filled(300);
+    let bee = Bee::new(Arc::new(feed.clone()), Options { cache_bytes: 0, ..Options::default() });
+    (0..300).filter(|i| i % 3 > 0).for_each(|i| assert!(bee.del(format!("{i:05}")).unwrap().is_some()));
+    (0..50).for_each(|i| assert!(bee.put("00003", i.to_string()).unwrap().is_some()));
+    let before: Vec<_> = bee.range(Range::all()).map(|entry| entry.unwrap()).collect();
+    let cleared = bee.clear_unlinked().unwrap();
+    let here = (0..feed.length()).filter(|&i| feed.get_local(i).unwrap().is_some()).count() as u64;
+    assert_eq!(here + cleared, feed.length());
+    // A hundred entries, about 25 nodes, the header and the last block.
+    assert!(here < 135, "{here} blocks for {} entries", before.len());
+    assert_eq!(bee.range(Range::all()).map(|entry| entry.unwrap()).collect::<Vec<_>>(), before);
+    assert_eq!(bee.clear_unlinked().unwrap(), cleared, "nothing more goes");
+    (0..300).for_each(|i| assert!(bee.put(format!("{i:05}"), "again").unwrap().is_some()));
+    assert_eq!(bee.range(Range::all()).filter(|entry| entry.is_ok()).count(), 300);
+}
+
 /// A log of which some blocks are elsewhere.
 struct Patchy {
     whole: MemoryFeed,

@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use bytes::Bytes;
-use cloudpal_bee::trie::{Hypertrie, TrieEntry, Visibility};
+use cloudpal_bee::trie::{Hypertrie, StoredError, TrieEntry, Visibility, stored_blocks};
 use cloudpal_bee::{Bee, Options, Range, ReadError};
 use cloudpal_log::{Feed, KeyPair, MemoryFeed};
 use serde_json::{Value, json};
@@ -79,6 +79,33 @@ fn a_trie_is_imported_into_a_bee_with_every_key() {
         let entries = bee.range(Range::all()).map(|entry| entry.unwrap());
         assert_eq!(entries.map(|entry| (entry.key, entry.value)).collect::<BTreeMap<_, _>>(), expected);
         assert!(imported as usize == expected.len() && imported > 0);
+    }
+}
+
+#[test]
+fn a_folder_of_hypercore_9_gives_its_blocks_and_no_others() {
+    for program in programs() {
+        let file = |name: &str| {
+            let text = program["folder"][name].as_str().unwrap();
+            Bytes::from(base64::engine::general_purpose::STANDARD.decode(text).unwrap())
+        };
+        let (tree, data) = (file("tree"), file("data"));
+        assert_eq!(stored_blocks(&tree, &data).unwrap(), blocks(&program));
+        assert_eq!(stored_blocks(&data, &data), Err(StoredError::NotATree));
+        for at in (0..data.len()).step_by(7) {
+            let mut broken = data.to_vec();
+            broken[at] ^= 1;
+            assert!(matches!(stored_blocks(&tree, &broken.into()), Err(StoredError::Damaged { .. })));
+        }
+        for at in (0..tree.len()).step_by(3) {
+            let mut broken = tree.to_vec();
+            broken[at] ^= 0x80;
+            let found = stored_blocks(&broken, &data);
+            assert!(found.is_err() || found.unwrap() == blocks(&program), "damage at {at}");
+        }
+        let mut holed = tree.to_vec();
+        holed[32 + 2 * 40..][..40].fill(0);
+        assert_eq!(stored_blocks(&holed, &data), Err(StoredError::Missing { block: 1 }));
     }
 }
 

@@ -1,10 +1,25 @@
 //! Reading the feed of a hypertrie 5, the map that Hyperbee replaced: its keys are paths, and lie in a trie of their
 //! hashes. No peer of today writes one, so neither does this crate.
+//!
+//! ```no_run
+//! use bytes::Bytes;
+//! use cloudpal_bee::trie::{Hypertrie, stored_blocks};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let feed = cloudpal_log::MemoryFeed::create(cloudpal_log::KeyPair::from_seed(&[7; 32]));
+//! # let bee = cloudpal_bee::Bee::new(std::sync::Arc::new(feed), cloudpal_bee::Options::default());
+//! let read = |name| std::fs::read(format!("old-trie/{name}"));
+//! let trie = Hypertrie::from_blocks(stored_blocks(&read("tree")?, &Bytes::from(read("data")?))?);
+//! println!("{} keys", trie.import_into(&bee)?);
+//! # Ok(())
+//! # }
+//! ```
 
 mod node;
+mod stored;
 mod walk;
 
 pub use node::{TrieHeader, TrieNode};
+pub use stored::{StoredError, stored_blocks};
 
 use crate::{Bee, ImportError, ReadError};
 use bytes::Bytes;

@@ -26,7 +26,8 @@ const noiseKeyPair = { publicKey: Buffer.alloc(32), secretKey: Buffer.alloc(32) 
 async function program(seed, steps) {
   const rnd = random(seed)
   const metadata = seed % 2 ? Buffer.from('meta') : null
-  const trie = hypertrie(ram, null, { metadata, subtype: seed % 3 ? 'test' : undefined, noiseKeyPair })
+  const files = {}
+  const trie = hypertrie((name) => (files[name] = ram()), null, { metadata, subtype: seed % 3 ? 'test' : undefined, noiseKeyPair })
   await call((cb) => trie.ready(cb))
   const key = () => {
     const parts = []
@@ -74,7 +75,9 @@ async function program(seed, steps) {
   const blocks = []
   const raw = (i) => call((cb) => trie.feed.get(i, cb))
   for (let i = 0; i < trie.feed.length; i++) blocks.push((await raw(i)).toString('base64'))
-  return { seed, subtype: trie.subtype ?? '', metadata: trie.metadata ? trie.metadata.toString('hex') : null, answers, history, blocks }
+  const file = (name) => call((cb) => files[name].read(0, files[name].length, cb)).then((b) => b.toString('base64'))
+  const folder = { tree: await file('tree'), data: await file('data') }
+  return { seed, subtype: trie.subtype ?? '', metadata: trie.metadata ? trie.metadata.toString('hex') : null, answers, history, folder, blocks }
 }
 
 const programs = []
