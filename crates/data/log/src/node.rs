@@ -1,4 +1,4 @@
-use crate::codec::{CodecError, Reader, Write};
+use crate::codec::{CodecError, MAX_UINT, Reader, Write};
 use crate::hash;
 
 /// A node of the Merkle tree.
@@ -21,10 +21,10 @@ impl Node {
         Node { index: 2 * block, size: value.len() as u64, hash: hash::leaf(value) }
     }
 
-    /// The parent of two siblings, in either order. None when their sizes do not add up to a number.
+    /// The parent of two siblings, in either order. None when their sizes add up to more than a number can say.
     pub fn parent(a: &Node, b: &Node) -> Option<Self> {
         let (left, right) = if a.index < b.index { (a, b) } else { (b, a) };
-        let size = left.size.checked_add(right.size)?;
+        let size = left.size.checked_add(right.size).filter(|size| *size <= MAX_UINT)?;
         let hash = hash::parent(size, &left.hash, &right.hash);
         Some(Node { index: crate::flat::parent(a.index), size, hash })
     }

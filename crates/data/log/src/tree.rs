@@ -1,5 +1,6 @@
 //! The roots of a tree, and growing them.
 
+use crate::codec::MAX_UINT;
 use crate::{Node, flat, hash};
 
 /// The roots of a log of some length and what follows from them.
@@ -73,7 +74,8 @@ impl Tree {
         if node.index >= flat::LIMIT || flat::left_span(node.index) != 2 * self.length {
             return Err(misplaced);
         }
-        let byte_length = self.byte_length.checked_add(node.size).ok_or(misplaced)?;
+        let byte_length = self.byte_length.checked_add(node.size).filter(|bytes| *bytes <= MAX_UINT);
+        let byte_length = byte_length.ok_or(misplaced)?;
         self.byte_length = byte_length;
         self.length += flat::leaves(node.index);
         made(node);
