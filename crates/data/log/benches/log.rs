@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use cloudpal_core::Secret;
 use cloudpal_log::{
-    BlockRequest, Create, Durability, EncryptionKey, KeyPair, Log, MemoryStorage, Proof, ProofRequest, UpgradeRequest,
+    BlockRequest, Create, Durability, EncryptionKey, KeyPair, Log, MemoryStorage, Proof, ProofRequest,
+    UpgradeRequest,
 };
 use std::error::Error;
 use std::time::Instant;
@@ -25,7 +26,12 @@ fn blocks(count: u64, size: usize) -> Vec<Bytes> {
     (0..count).map(|i| (0..size).map(|j| (i as usize * 31 + j) as u8).collect::<Vec<u8>>().into()).collect()
 }
 
-fn append(what: &str, mut log: Log<MemoryStorage>, all: &[Bytes], batch: usize) -> Result<Log<MemoryStorage>> {
+fn append(
+    what: &str,
+    mut log: Log<MemoryStorage>,
+    all: &[Bytes],
+    batch: usize,
+) -> Result<Log<MemoryStorage>> {
     let since = Instant::now();
     for blocks in all.chunks(batch) {
         log.append(blocks, Durability::Relaxed)?;
@@ -63,24 +69,43 @@ fn replicate(what: &str, from: &Log<MemoryStorage>, batch: u64) -> Result {
     Ok(())
 }
 
+/// Everything, or what the first argument names.
 fn main() -> Result {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let runs = |what: &str| only.as_ref().is_none_or(|only| only == what);
     let small = blocks(200_000, 100);
-    append("append 100 B, one at a time", log()?, &small[..20_000], 1)?;
-    append("append 100 B, 10 at a time", log()?, &small, 10)?;
+    if runs("single") {
+        append("append 100 B, one at a time", log()?, &small[..20_000], 1)?;
+    }
+    if runs("ten") {
+        append("append 100 B, 10 at a time", log()?, &small, 10)?;
+    }
+    if runs("encrypted") {
+        let encrypted = log()?.with_encryption(EncryptionKey::Log(Secret::new([1; 32])));
+        append("append 100 B, 1,000 at a time, encrypted", encrypted, &small, 1000)?;
+    }
     let full = append("append 100 B, 1,000 at a time", log()?, &small, 1000)?;
-    let encrypted = log()?.with_encryption(EncryptionKey::Log(Secret::new([1; 32])));
-    append("append 100 B, 1,000 at a time, encrypted", encrypted, &small, 1000)?;
-    let large = append("append 64 KiB, 16 at a time", log()?, &blocks(1000, 65536), 16)?;
+    if runs("get") {
+        get(&full)?;
+    }
+    if runs("replicate") {
+        replicate("prove and take 100 B, one at a time", &full, 1)?;
+        replicate("prove and take 100 B, 64 at a time", &full, 64)?;
+    }
+    if runs("large") {
+        let large = append("append 64 KiB, 16 at a time", log()?, &blocks(1000, 65536), 16)?;
+        replicate("prove and take 64 KiB, one at a time", &large, 1)?;
+    }
+    Ok(())
+}
 
+fn get(log: &Log<MemoryStorage>) -> Result {
     let since = Instant::now();
     let mut at = 1_u64;
     for _ in 0..1_000_000 {
         at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        full.get((at >> 33) % full.length())?.ok_or("every block is held")?;
+        log.get((at >> 33) % log.length())?.ok_or("every block is held")?;
     }
     report("random get of 100 B", 1_000_000, 100_000_000, since);
-
-    replicate("prove and take 100 B, one at a time", &full, 1)?;
-    replicate("prove and take 100 B, 64 at a time", &full, 64)?;
-    replicate("prove and take 64 KiB, one at a time", &large, 1)
+    Ok(())
 }
