@@ -25,16 +25,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![allow(dead_code, reason = "the way to peers, which uses the rest, comes next")]
-
 mod disk;
 mod exchange;
+mod gc;
 mod key;
 mod loss;
 mod net;
 mod open;
 mod options;
 mod registry;
+mod repair;
 mod session;
 mod shared;
 mod store;
@@ -42,11 +42,13 @@ mod tend;
 mod which;
 
 pub use disk::FormatError;
+pub use gc::{DeleteError, LogUsage, Swept, Usage};
 pub use key::{Namespace, PrimaryKey, StoreKey, UnsealError, seal, unseal};
 pub use loss::{Extent, Loss, Lossy};
 pub use net::{Access, ConnectError, Connection, HandshakeError, Server};
 pub use open::OpenError;
 pub use options::{Memory, Options};
+pub use repair::{LogRepaired, Repaired, repair};
 pub use session::{Fetch, Info, Session};
 pub use shared::OpenLogError;
 pub use store::Store;

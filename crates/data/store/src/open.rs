@@ -43,13 +43,15 @@ pub(crate) struct OpenedStore {
     pub primary: PrimaryKey,
     pub network: Secret<32>,
     pub losses: HashMap<LogId, Loss>,
+    /// What the second place says.
+    pub known: HashMap<LogId, Known>,
 }
 
 pub(crate) fn open(dir: &Path, key: &StoreKey, options: &Options) -> Result<OpenedStore, OpenError> {
-    let folder = Folder::take(dir, key)?;
-    open_taken(folder, key, options)
+    open_taken(Folder::take(dir, key)?, key, options)
 }
 
+/// Opens the store in a folder that is taken.
 pub(crate) fn open_taken(
     folder: Folder,
     key: &StoreKey,
@@ -85,11 +87,15 @@ pub(crate) fn open_taken(
         },
         network: key.derive(Purpose::Network),
         losses,
+        known,
     })
 }
 
 /// What the second place remembers and the engine does not have.
-fn compare(engine: &Engine, known: &HashMap<LogId, Known>) -> Result<HashMap<LogId, Loss>, StorageError> {
+pub(crate) fn compare(
+    engine: &Engine,
+    known: &HashMap<LogId, Known>,
+) -> Result<HashMap<LogId, Loss>, StorageError> {
     let mut losses = HashMap::new();
     for (id, known) in known {
         let head = Place::slot(*id, Slot::new(Table::Head, 0));

@@ -1,3 +1,5 @@
+mod cosign;
+
 use crate::disk::Mark;
 use crate::exchange::Answer;
 use crate::shared::{Shared, State};

@@ -3,9 +3,14 @@ use crate::exchange::Exchange;
 use crate::registry::{Record, put_record};
 use crate::store::Inner;
 use crate::{Access, Extent, LogOptions, Loss, Lossy};
-use cloudpal_log::{Create, EncryptionKey, KeyPair, Log, OpenError, StorageError};
+use cloudpal_log::{Batch, Create, Durability, EncryptionKey, KeyPair, Log, MemoryStorage, OpenError};
+use cloudpal_log::{Slot, Storage, StorageError, Table};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Where a log keeps what changes with every append, and what is said once about it.
+const HEAD: Slot = Slot::new(Table::Head, 0);
+const IDENTITY: Slot = Slot::new(Table::Head, 1);
 
 /// Why a log of a store does not open.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,7 @@ impl Shared {
         let held = Arc::new(AtomicU64::new(record.held));
         let quota = options.quota.unwrap_or(u64::MAX);
         let storage = || LogStorage::new(Arc::clone(&inner.engine), id, record.key, Arc::clone(&held), quota);
+        restore_identity(&mut storage(), &create)?;
         let log = match Log::open_or_create(storage(), create) {
             // Blocks are enough to make the tree again; the signature tells whether it is the same.
             Err(OpenError::Tree { .. }) => Log::repair(storage())?,
@@ -140,6 +146,21 @@ impl Shared {
             *record = next;
         }
     }
+}
+
+/// What is said once about a log can be made again from its key. Without it, a log that has a head would be taken for
+/// one that is not there yet, and be begun anew.
+pub(crate) fn restore_identity(storage: &mut LogStorage, create: &Create) -> Result<(), OpenLogError> {
+    if storage.get(HEAD)?.is_none() || storage.get(IDENTITY)?.is_some() {
+        return Ok(());
+    }
+    tracing::warn!("what is said once about a log was lost and is made again");
+    let like = Log::create(MemoryStorage::new(), create.clone())?;
+    let mut batch = Batch::new();
+    if let Some(identity) = like.storage().get(IDENTITY)? {
+        batch.put(IDENTITY, identity);
+    }
+    Ok(storage.commit(batch, Durability::Relaxed)?)
 }
 
 impl Drop for Shared {

@@ -45,7 +45,7 @@ pub(crate) struct Inner {
 impl Store {
     /// Opens the store in `dir`, or makes one in an empty or missing folder. Only one process at a time can.
     pub fn open(dir: &Path, key: &StoreKey, options: Options) -> Result<Self, OpenError> {
-        let OpenedStore { folder, engine, index, primary, network, losses } =
+        let OpenedStore { folder, engine, index, primary, network, losses, known: _ } =
             crate::open::open(dir, key, &options)?;
         let inner = Arc::new(Inner {
             path: dir.to_owned(),
@@ -175,7 +175,11 @@ impl Inner {
             return Ok(Some(shared));
         }
         let Some(record) = self.record(id)? else { return Ok(None) };
-        let shared = self.shared(Create::remote(record.key), None, &LogOptions::default())?;
+        let create = match &record.name {
+            Some((namespace, name)) => self.named(namespace, name, &record.key),
+            None => Create::remote(record.key),
+        };
+        let shared = self.shared(create, None, &LogOptions::default())?;
         shared.give(self.named_key_pair(id), None);
         Ok(Some(shared))
     }
@@ -208,6 +212,13 @@ impl Inner {
         logs.retain(|_, shared| shared.strong_count() > 0);
         logs.insert(id, Arc::downgrade(&shared));
         Ok(shared)
+    }
+
+    /// The log `key` as its name makes it.
+    fn named(&self, namespace: &Namespace, name: &str, key: &[u8; 32]) -> Create {
+        let public = self.primary.key_pair(namespace, name).public_key();
+        let candidates = [Create::single(public), Create::compat(public)];
+        candidates.into_iter().find(|create| create.key() == key).unwrap_or(Create::remote(*key))
     }
 
     fn named_key_pair(&self, id: LogId) -> Option<cloudpal_log::KeyPair> {

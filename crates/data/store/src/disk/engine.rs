@@ -5,7 +5,7 @@ use super::journal::Item;
 use super::lengths::{Lengths, LogId, Mark};
 use super::place::{Place, Room};
 use super::second::Second;
-use super::space::{Space, folder_bytes};
+use super::space::Space;
 use crate::options::Memory;
 use bytes::Bytes;
 use cloudpal_log::{Durability, StorageError};
@@ -245,11 +245,6 @@ impl Engine {
         self.space.room() > ROOM
     }
 
-    /// Whether a loss of power would lose anything now.
-    pub(crate) fn dirty(&self) -> bool {
-        self.group.dirty()
-    }
-
     /// Notes that all lengths are certain if nothing is under way, and syncs first if that is `due`.
     pub(crate) fn tend(&self, due: bool) -> Result<(), StorageError> {
         if due && self.group.dirty() {
@@ -306,25 +301,62 @@ impl Engine {
         Ok(batches.len())
     }
 
-    /// Bytes on disk: journals, tables and block files.
-    pub(crate) fn disk_bytes(&self) -> u64 {
-        folder_bytes(&self.folder)
+    /// Bytes that may be written before writers are refused.
+    pub(crate) fn room(&self) -> u64 {
+        self.space.room()
     }
 
-    /// Writes all memory down and rewrites what holds removed records, until their space is free.
+    /// All logs that have slots among the small records.
+    pub(crate) fn logs(&self) -> Result<Vec<LogId>, StorageError> {
+        let mut logs = Vec::new();
+        let mut at = Place::first_slot();
+        loop {
+            let mut found = None;
+            self.scan(&at, &Place::slots_end(), &mut |place, _| {
+                found = Some(place.log());
+                Ok(ControlFlow::Break(()))
+            })?;
+            let Some(log) = found else { return Ok(logs) };
+            logs.push(log);
+            at = Place::log_end(log);
+        }
+    }
+
+    /// Writes all memory down, rewrites what holds removed records, and gives its space back to the disk.
     pub(crate) fn compact(&self) -> Result<(), StorageError> {
-        let state = self.alive()?;
-        let open = state.open()?;
-        let mut lag = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-        for room in [&open.small, &open.bodies] {
-            // The first round learns what is stale in block files, the second moves what is not.
-            for _ in 0..2 {
-                self.rotate(open, room)?;
-                room.major_compact().map_err(|error| engine_fault("compact", error))?;
+        {
+            let state = self.alive()?;
+            let open = state.open()?;
+            for room in [&open.small, &open.bodies] {
+                // The first round learns what is stale in block files, the second moves what is not.
+                for _ in 0..2 {
+                    let lag = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.rotate(open, room)?;
+                    self.wait_flushed(open, room)?;
+                    drop(lag);
+                    room.major_compact().map_err(|error| engine_fault("compact", error))?;
+                }
             }
         }
-        lag.small = 0;
-        drop(lag);
+        self.renew()
+    }
+
+    /// Opens the engine again with an empty journal: only then it removes files that compaction has replaced.
+    fn renew(&self) -> Result<(), StorageError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let open = state.open()?;
+        for room in [&open.small, &open.bodies] {
+            self.rotate(open, room)?;
+            self.wait_flushed(open, room)?;
+        }
+        // Everything is in tables, which are synced; the journal has nothing to add.
+        *state = State::Stopped;
+        self.stopped.store(true, Ordering::Release);
+        super::journal::empty(&self.folder).map_err(|error| file_fault("write to", error))?;
+        let open =
+            guarded(|| Open::new(&self.folder, self.memory)).map_err(|error| engine_fault("open", error))?;
+        *state = State::Open(open);
+        self.stopped.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -355,6 +387,13 @@ impl Engine {
     }
 
     fn rotate(&self, open: &Open, room: &Keyspace) -> Result<(), StorageError> {
+        self.wait_flushed(open, room)?;
+        room.rotate_memtable().map_err(|error| self.stop("flush", error))?;
+        Ok(())
+    }
+
+    /// Waits until nothing of a room is on its way to a table.
+    fn wait_flushed(&self, open: &Open, room: &Keyspace) -> Result<(), StorageError> {
         let mut naps = 0_u32;
         while room.sealed_memtable_count() > 0 {
             std::thread::sleep(Duration::from_micros(200));
@@ -364,7 +403,6 @@ impl Engine {
                 open.db.persist(PersistMode::Buffer).map_err(|error| self.stop("flush", error))?;
             }
         }
-        room.rotate_memtable().map_err(|error| self.stop("flush", error))?;
         Ok(())
     }
 

@@ -25,7 +25,7 @@ fn is_full(error: &fjall::Error) -> bool {
 
 /// A record that does not open in its place.
 pub(crate) fn damaged(place: &Place) -> StorageError {
-    let slot = Slot::new(place.table().unwrap_or(Table::Head), place.key());
+    let slot = Slot::new(place.in_table().unwrap_or(Table::Head), place.key());
     StorageError::Damaged { slot, detail: "it does not decrypt" }
 }
 

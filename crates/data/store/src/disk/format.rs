@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The format that this version writes.
 const CURRENT: u32 = 1;
@@ -79,14 +80,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Takes the folder and writes the format anew, whatever is there.
-    pub(crate) fn retake(path: &Path, key: &StoreKey) -> Result<Self, FormatError> {
-        let folder = Folder::lock(path)?;
-        folder.write(CURRENT, key).map_err(|source| FormatError::Folder { path: path.to_owned(), source })?;
-        Ok(folder)
-    }
-
-    fn lock(path: &Path) -> Result<Self, FormatError> {
+    /// Takes the folder whatever its format's file says, to repair it.
+    pub(crate) fn lock(path: &Path) -> Result<Self, FormatError> {
         let fault = |source| FormatError::Folder { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(fault)?;
         let lock = OpenOptions::new()
@@ -128,19 +123,30 @@ impl Folder {
         Ok(())
     }
 
+    /// Writes the format's file anew.
+    pub(crate) fn rewrite(&self, key: &StoreKey) -> io::Result<()> {
+        self.write(CURRENT, key)
+    }
+
     fn write(&self, version: u32, key: &StoreKey) -> io::Result<()> {
         let fresh = self.path.join("format.new");
         let mut file = File::create(&fresh)?;
-        writeln!(file, "cloudpal store {version}")?;
-        file.write_all(&key_check(key))?;
+        let mut bytes = format!("cloudpal store {version}\n").into_bytes();
+        bytes.extend(key_check(key));
+        bytes.extend(xxh3_64(&bytes).to_le_bytes());
+        file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&fresh, self.path.join(NAME))?;
         File::open(&self.path)?.sync_all()
     }
 }
 
-/// "cloudpal store N", a line feed, and 16 bytes that tell the right key.
+/// "cloudpal store N", a line feed, 16 bytes that tell the right key, and a sum that tells a wrong key from damage.
 fn parse(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (bytes, sum) = bytes.split_last_chunk::<8>()?;
+    if xxh3_64(bytes).to_le_bytes() != *sum {
+        return None;
+    }
     let rest = bytes.strip_prefix(b"cloudpal store ")?;
     let end = rest.iter().position(|byte| *byte == b'\n')?;
     let version = std::str::from_utf8(&rest[..end]).ok()?.parse().ok().filter(|version| *version > 0)?;
@@ -169,16 +175,21 @@ mod tests {
         assert!(matches!(Folder::take(dir.path(), &other), Err(FormatError::WrongKey { .. })));
         drop(Folder::take(dir.path(), &key).unwrap());
         let good = fs::read(dir.path().join(NAME)).unwrap();
-        fs::write(dir.path().join(NAME), [b"cloudpal store 9\n", &good[17..]].concat()).unwrap();
+        let mut newer = [b"cloudpal store 9\n", &good[17..good.len() - 8]].concat();
+        newer.extend(xxh3_64(&newer).to_le_bytes());
+        fs::write(dir.path().join(NAME), newer).unwrap();
         assert!(matches!(Folder::take(dir.path(), &key), Err(FormatError::Newer { found: 9, .. })));
-        for cut in 0..good.len() {
-            fs::write(dir.path().join(NAME), &good[..cut]).unwrap();
-            assert!(
-                matches!(Folder::take(dir.path(), &key), Err(FormatError::Damaged { .. })),
-                "cut at {cut}"
-            );
+        let damaged = |bytes: &[u8], what: &str| {
+            fs::write(dir.path().join(NAME), bytes).unwrap();
+            assert!(matches!(Folder::take(dir.path(), &key), Err(FormatError::Damaged { .. })), "{what}");
+        };
+        for at in 0..good.len() {
+            damaged(&good[..at], &format!("cut at {at}"));
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            damaged(&bad, &format!("byte {at}"));
         }
-        drop(Folder::retake(dir.path(), &key).unwrap());
+        Folder::lock(dir.path()).unwrap().rewrite(&key).unwrap();
         drop(Folder::take(dir.path(), &key).unwrap());
     }
 }

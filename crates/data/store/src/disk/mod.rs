@@ -12,7 +12,7 @@ mod second;
 mod space;
 mod storage;
 
-pub(crate) use crypt::Crypt;
+pub(crate) use crypt::{Crypt, OVERHEAD};
 pub(crate) use engine::{Engine, Write};
 pub(crate) use fault::file_fault;
 pub(crate) use format::Folder;

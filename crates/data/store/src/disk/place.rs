@@ -35,9 +35,24 @@ impl Place {
         Place::build(SLOT, log, slot.table as u8, slot.key)
     }
 
-    /// Behind the last slot of a table.
-    pub(crate) fn table_end(log: LogId, table: Table) -> Self {
-        Place::build(SLOT, log, table as u8 + 1, 0)
+    /// All slots of a table of a log: from the first, up to the second.
+    pub(crate) fn table(log: LogId, table: Table) -> (Self, Self) {
+        (Place::build(SLOT, log, table as u8, 0), Place::build(SLOT, log, table as u8 + 1, 0))
+    }
+
+    /// Before the first slot of any log.
+    pub(crate) fn first_slot() -> Self {
+        Place::build(SLOT, [0; 16], 0, 0)
+    }
+
+    /// Behind the last slot of a log.
+    pub(crate) fn log_end(log: LogId) -> Self {
+        Place::build(SLOT, log, u8::MAX, u64::MAX)
+    }
+
+    /// Behind the last slot of all.
+    pub(crate) fn slots_end() -> Self {
+        Place::build(SLOT + 1, [0; 16], 0, 0)
     }
 
     fn build(kind: u8, log: LogId, table: u8, key: u64) -> Self {
@@ -69,11 +84,11 @@ impl Place {
         u64::from_be_bytes(key)
     }
 
-    pub(crate) fn table(&self) -> Option<Table> {
+    pub(crate) fn in_table(&self) -> Option<Table> {
         Table::ALL.into_iter().find(|table| self.0[0] == SLOT && *table as u8 == self.0[17])
     }
 
     pub(crate) fn room(&self) -> Room {
-        if self.table() == Some(Table::Block) { Room::Bodies } else { Room::Small }
+        if self.in_table() == Some(Table::Block) { Room::Bodies } else { Room::Small }
     }
 }

@@ -84,7 +84,7 @@ impl LogStorage {
     fn weigh(&self, first: &Place, end: &Place, show: &mut dyn FnMut(&Place)) -> Result<u64, StorageError> {
         let mut bytes = 0;
         self.engine.places(first, end, &mut |place, size| {
-            if place.table() == Some(Table::Block) {
+            if place.in_table() == Some(Table::Block) {
                 bytes += size.saturating_sub(super::crypt::OVERHEAD as u64);
             }
             show(place);

@@ -54,10 +54,6 @@ impl Signal {
         self.tell(|state| state.closed = true);
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
     /// Waits until there is something to do, at most for `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) -> Todo {
         let quiet = |state: &mut State| {
