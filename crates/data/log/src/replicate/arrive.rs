@@ -68,9 +68,6 @@ impl Replicator {
         if pending.proof.upgrade.is_some() && self.upgrading == Some(id) {
             self.upgrading = None;
         }
-        if let Some(reorganizing) = self.reorganizing.as_mut().filter(|it| it.asked == Some(id)) {
-            reorganizing.asked = None;
-        }
         if let Some(seek) = pending.proof.seek {
             self.seek_over(seek);
         }

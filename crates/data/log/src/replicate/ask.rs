@@ -2,7 +2,7 @@ use super::asked::{Pending, Trust};
 use super::event::PeerId;
 use super::peer::{Peer, Standing};
 use super::{Replicator, path};
-use crate::wire::{Message, Request, Span};
+use crate::wire::{Message, Request, Span, Sync};
 use crate::{BlockRequest, Log, ProofRequest, Storage, UpgradeRequest};
 use std::time::Duration;
 
@@ -21,8 +21,12 @@ impl Replicator {
         }
         let peer = self.peers.get_mut(&id)?;
         let remote = peer.remote?;
-        let asked_enough = peer.standing == Standing::Stalled && !peer.asked.is_empty();
+        let stalled = peer.standing == Standing::Stalled;
+        let asked_enough = stalled && !peer.asked.is_empty();
         if !remote.uploading || peer.standing == Standing::Suspect || asked_enough {
+            return None;
+        }
+        if stalled && self.has_better(remote) {
             return None;
         }
         if remote.fork > log.fork() {
@@ -39,6 +43,15 @@ impl Replicator {
             return Some(self.send(id, proof, Trust::Held, now));
         }
         self.ask_block(id, now, log).or_else(|| self.ask_have(id, log))
+    }
+
+    /// Whether a peer that answers has all that a stalled one says it has.
+    fn has_better(&self, stalled: Sync) -> bool {
+        self.peers.values().filter(|peer| peer.standing == Standing::Good).any(|peer| {
+            peer.fork() == stalled.fork
+                && peer.length() >= stalled.length
+                && peer.have.next_missing(0) >= peer.length()
+        })
     }
 
     fn send(&mut self, id: PeerId, proof: ProofRequest, trust: Trust, now: Duration) -> Message {
@@ -75,7 +88,7 @@ impl Replicator {
         let remote = peer.remote?;
         let length = log.length();
         let can = remote.can_upgrade && remote.length > length && remote.remote_length == length;
-        if !can || !(self.options.eager_upgrade || self.wants.beyond(length)) {
+        if !can || !peer.may_prove() || !(self.options.eager_upgrade || self.wants.beyond(length)) {
             return None;
         }
         let block =

@@ -4,6 +4,7 @@ use super::bits::Bits;
 use super::have::Have;
 use super::serve::Queue;
 use super::window::Window;
+use crate::ProofRequest;
 use crate::wire::{Message, Sync};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -25,6 +26,9 @@ pub(crate) struct Peer {
     pub seeks: bool,
     /// What we may ask of it.
     pub standing: Standing,
+
+    /// It could not prove the tree that its last sync told of.
+    pub no_tree: bool,
 
     /// Its sync is due an answer, or something of ours changed.
     pub sync_due: bool,
@@ -102,6 +106,7 @@ impl Peer {
             have: Have::default(),
             seeks,
             standing: Standing::Good,
+            no_tree: false,
             sync_due: true,
             // A peer begins at fork 0 and length 0, as JS assumes too.
             can_upgrade: fork == 0,
@@ -121,6 +126,19 @@ impl Peer {
             ready: false,
             traffic: Traffic::default(),
         }
+    }
+
+    /// It did not prove what `asked` is about. When that is what it last told of, it is not asked again until it
+    /// tells of something else.
+    pub fn tree_refused(&mut self, asked: &ProofRequest) {
+        let told = self.remote.map(|remote| (remote.fork, remote.length));
+        let target = asked.upgrade.map(|upgrade| (asked.fork, upgrade.start.saturating_add(upgrade.length)));
+        self.no_tree |= target.is_some() && told == target;
+    }
+
+    /// Whether it can be asked about its tree.
+    pub fn may_prove(&self) -> bool {
+        !self.no_tree && self.standing != Standing::Suspect
     }
 
     /// Its fork, 0 before it said.

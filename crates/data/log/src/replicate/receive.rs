@@ -66,6 +66,7 @@ impl Replicator {
     fn on_sync<S: Storage>(&mut self, id: PeerId, sync: Sync, log: &Log<S>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.remote = Some(sync);
+        peer.no_tree = false;
         if sync.fork == log.fork() && log.length() > sync.length {
             // It waits to hear that we know its length.
             peer.sync_due = true;
@@ -115,15 +116,25 @@ impl Replicator {
         peer.window.answered(pending.at, now);
         peer.heard = now;
         peer.coming.clear();
-        peer.traffic.refused += u64::from(reason >= NOT_AVAILABLE);
-        if let Some(block) = pending.proof.block {
+        if pending.proof.upgrade.is_some() {
+            peer.tree_refused(&pending.proof);
+        } else if let Some(block) = pending.proof.block {
             // It said that it has it, and has not.
             peer.have.range(block.index, 1, Fill::Clear);
         }
-        if peer.traffic.refused >= MOST_REFUSED + peer.traffic.blocks_in {
-            peer.standing = Standing::Stalled;
+        if reason >= NOT_AVAILABLE {
+            self.refused(id);
         }
         self.undo(id, pending);
         self.wake_all();
+    }
+
+    /// An answer of a peer was of no use. One that gives nothing else is asked less.
+    pub(super) fn refused(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.traffic.refused += 1;
+        if peer.traffic.refused >= MOST_REFUSED + peer.traffic.blocks_in && peer.standing == Standing::Good {
+            peer.standing = Standing::Stalled;
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Replicator;
 use super::arrive::Arrival;
+use super::asked::Pending;
 use super::event::{Event, Misbehaviour, PeerId};
 use crate::{HashRequest, Log, ProofError, ProofRequest, Reorg, Storage, UpgradeRequest};
 
@@ -10,8 +11,6 @@ use crate::{HashRequest, Log, ProofError, ProofRequest, Reorg, Storage, UpgradeR
 #[derive(Debug)]
 pub(crate) struct Reorganizing {
     fork: u64,
-    /// Who was asked last.
-    pub asked: Option<PeerId>,
     /// None until the newer tree is proved.
     work: Option<Reorg>,
 }
@@ -23,15 +22,23 @@ impl Replicator {
         if !self.options.allow_fork || remote.length == 0 {
             return None;
         }
-        let newer = self.reorganizing.as_ref().is_none_or(|it| it.fork < remote.fork);
-        if newer {
-            self.reorganizing = Some(Reorganizing { fork: remote.fork, asked: None, work: None });
+        // Nobody is left who could show the fork that was being looked into.
+        let lost = |fork: u64| !self.peers.values().any(|peer| peer.fork() == fork && peer.may_prove());
+        if self.reorganizing.as_ref().is_some_and(|it| lost(it.fork)) {
+            self.reorganizing = None;
         }
-        let reorganizing = self.reorganizing.as_mut()?;
-        if reorganizing.fork != remote.fork || reorganizing.asked.is_some() {
+        if !self.peers.get(&id)?.may_prove() {
             return None;
         }
-        reorganizing.asked = Some(id);
+        let newer = self.reorganizing.as_ref().is_none_or(|it| it.fork < remote.fork);
+        if newer {
+            self.reorganizing = Some(Reorganizing { fork: remote.fork, work: None });
+        }
+        let reorganizing = self.reorganizing.as_ref()?;
+        let asked = |(_, pending): (u64, &Pending)| pending.proof.fork == remote.fork;
+        if reorganizing.fork != remote.fork || self.peers.values().any(|peer| peer.asked.iter().any(asked)) {
+            return None;
+        }
         let fork = remote.fork;
         let Some(work) = &reorganizing.work else {
             let upgrade = Some(UpgradeRequest { start: 0, length: remote.length });
@@ -49,9 +56,6 @@ impl Replicator {
         if !self.options.allow_fork {
             return self.give_up(arrival.origin);
         }
-        if let Some(it) = self.reorganizing.as_mut().filter(|it| it.asked == Some(peer)) {
-            it.asked = None;
-        }
         let current = self.reorganizing.take().filter(|it| it.fork >= fork);
         let work = match current {
             Some(it) if it.fork > fork => {
@@ -66,9 +70,13 @@ impl Replicator {
         };
         match work {
             Ok(work) if work.want().is_none() => self.follow(work, log),
-            Ok(work) => self.reorganizing = Some(Reorganizing { fork, asked: None, work: Some(work) }),
+            Ok(work) => self.reorganizing = Some(Reorganizing { fork, work: Some(work) }),
             Err(ProofError::Storage(error)) => self.halt(error),
-            Err(error) => self.misbehaved(peer, Misbehaviour::BadProof(error.to_string())),
+            Err(error) if error.blames_peer() => {
+                self.misbehaved(peer, Misbehaviour::BadProof(error.to_string()))
+            }
+            // Something changed since it was asked: from the start again, but not for ever.
+            Err(_) => self.refused(peer),
         }
     }
 

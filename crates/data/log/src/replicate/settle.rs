@@ -58,6 +58,10 @@ impl Replicator {
             self.give_up(*origin);
             return None;
         }
+        if only_manifest(proof) {
+            self.take_manifest(arrival, log);
+            return None;
+        }
         if !Self::fits(&arrival) {
             self.give_up(*origin);
             self.misbehaved(origin.peer, Misbehaviour::WrongAnswer);
@@ -74,6 +78,22 @@ impl Replicator {
             }
         }
         Some(arrival)
+    }
+
+    /// A peer that cannot answer sends its manifest if that was asked for too, and names its own fork with it.
+    fn take_manifest<S: Storage>(&mut self, arrival: Arrival, log: &mut Log<S>) {
+        let Arrival { origin, mut proof } = arrival;
+        if let (Some(peer), Some(asked)) = (self.peers.get_mut(&origin.peer), origin.asked) {
+            peer.tree_refused(&asked.proof);
+        }
+        self.give_up(origin);
+        // Which fork is meant does not matter: the manifest is checked against the log's key.
+        proof.fork = log.fork();
+        match log.apply(&proof, self.options.durability) {
+            Err(ProofError::Storage(error)) => self.halt(error),
+            Err(error) if error.blames_peer() => self.bad_proof(origin.peer, &error, log),
+            _ => {}
+        }
     }
 
     fn apply<S: Storage>(&mut self, arrivals: Vec<Arrival>, log: &mut Log<S>) -> Progress {
@@ -96,7 +116,7 @@ impl Replicator {
         for ((origin, proof), result) in origins.into_iter().zip(proofs).zip(results) {
             match result {
                 Ok(_) => self.accepted(origin, &proof, &mut blocks),
-                Err(error) => self.rejected(Arrival { origin, proof }, error),
+                Err(error) => self.rejected(Arrival { origin, proof }, error, log),
             }
         }
         for range in runs(blocks) {
@@ -139,7 +159,7 @@ impl Replicator {
         }
     }
 
-    fn rejected(&mut self, arrival: Arrival, error: ProofError) {
+    fn rejected<S: Storage>(&mut self, arrival: Arrival, error: ProofError, log: &Log<S>) {
         let origin = arrival.origin;
         let untied = matches!(error, ProofError::Untied { .. });
         if untied && origin.trusted() && self.arrived.early.len() < MOST_EARLY {
@@ -154,22 +174,22 @@ impl Replicator {
             ProofError::Untied { .. } => {
                 // Asked for up to a root or a node that came before: what it sent is too short.
                 self.known.clear();
-                self.bad_proof(origin.peer, &error, arrival.proof.fork);
+                self.bad_proof(origin.peer, &error, log);
             }
-            error if error.blames_peer() => self.bad_proof(origin.peer, &error, arrival.proof.fork),
+            error if error.blames_peer() => self.bad_proof(origin.peer, &error, log),
             // The log changed since it was asked.
             _ => {}
         }
     }
 
-    fn bad_proof(&mut self, id: PeerId, error: &ProofError, fork: u64) {
+    fn bad_proof<S: Storage>(&mut self, id: PeerId, error: &ProofError, log: &Log<S>) {
         self.misbehaved(id, Misbehaviour::BadProof(error.to_string()));
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.traffic.bad_proofs += 1;
         // It may be right by another tree that the same owner signed: let it show that.
-        if let Some(length) = std::num::NonZero::new(peer.length()) {
+        if let Some(length) = std::num::NonZero::new(peer.length().min(log.length())) {
             let upgrade = Some(UpgradeRequest { start: 0, length: length.get() });
-            let proof = ProofRequest { fork, upgrade, ..ProofRequest::default() };
+            let proof = ProofRequest { fork: log.fork(), upgrade, ..ProofRequest::default() };
             peer.outbox.push_back(Message::Request(Request { id: 0, proof, priority: 0 }));
         }
     }
@@ -216,6 +236,11 @@ impl Replicator {
         }
         self.events.push_back(Event::Halted { error });
     }
+}
+
+fn only_manifest(proof: &Proof) -> bool {
+    let Proof { fork: _, block, hash, seek, upgrade, manifest } = proof;
+    manifest.is_some() && block.is_none() && hash.is_none() && seek.is_none() && upgrade.is_none()
 }
 
 /// Whether something of a batch of proofs was right.

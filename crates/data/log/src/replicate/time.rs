@@ -9,8 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 impl Replicator {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, whatever else happens until then.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let owing =
-            self.peers.values().filter(|peer| !peer.asked.is_empty() && peer.standing != Standing::Stalled);
+        let owing = self.peers.values().filter(|peer| !peer.asked.is_empty());
         owing.map(|peer| peer.heard + PATIENCE).min()
     }
 
@@ -20,13 +19,15 @@ impl Replicator {
         let silent: Vec<PeerId> = self
             .peers
             .iter()
-            .filter(|(_, peer)| !peer.asked.is_empty() && peer.standing == Standing::Good && late(peer.heard))
+            .filter(|(_, peer)| !peer.asked.is_empty() && late(peer.heard))
             .map(|(id, _)| *id)
             .collect();
         for id in silent {
             self.take_back(id);
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.standing = Standing::Stalled;
+                if peer.standing == Standing::Good {
+                    peer.standing = Standing::Stalled;
+                }
                 peer.window.collapse();
             }
             self.wake_all();

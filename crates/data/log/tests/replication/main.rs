@@ -1,0 +1,8 @@
+//! Logs that replicate over a simulated network: every run follows from its seed, which a failing one prints.
+
+#![allow(clippy::unwrap_used)]
+
+mod lie;
+mod pair;
+mod swarm;
+mod world;
