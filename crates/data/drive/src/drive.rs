@@ -7,7 +7,7 @@ use crate::dedup::{self, Content, ReadSeek};
 use crate::entry::{BlobId, Entry, Metadata};
 use crate::error::{ReadError, WriteError};
 use crate::key;
-use crate::open::{self, BlobLog, Logs, OpenError};
+use crate::open::{self, BlobLog, Logs, OpenError, Patience};
 use crate::path::{DrivePath, Folder};
 use crate::pins::{Pin, Pins};
 use crate::watch::Watcher;
@@ -73,7 +73,7 @@ impl Drive {
     /// Open a drive once in a process and clone it: writers and those who free contents must know of each other.
     pub fn open(feed: Arc<dyn Feed>, logs: impl Logs + 'static, options: Options) -> Result<Self, OpenError> {
         let mut metadata = block::Metadata::default();
-        let blobs = match open::find(&feed, &logs)? {
+        let blobs = match open::find(&feed, &logs, Patience::None)? {
             Some(which) => {
                 let own = which == BlobLog::Own;
                 let blobs = open::open(&logs, which, options.wait)?;
@@ -216,7 +216,8 @@ impl Shared {
         if let Some(blobs) = self.blobs.get() {
             return Ok(blobs);
         }
-        let which = open::find(self.files.feed(), self.logs.as_ref())?.ok_or(OpenError::Unknown)?;
+        let which =
+            open::find(self.files.feed(), self.logs.as_ref(), Patience::Ask)?.ok_or(OpenError::Unknown)?;
         let blobs = open::open(self.logs.as_ref(), which, self.options.wait)?;
         Ok(self.blobs.get_or_init(|| blobs))
     }

@@ -65,13 +65,32 @@ pub fn content_manifest(manifest: &Manifest, key: &[u8; 32]) -> Option<Manifest>
     })
 }
 
+/// Whether peers are asked for what is not here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// They are, as long as the feed allows.
+    Ask,
+    /// Only what is here counts.
+    None,
+}
+
 /// Which log holds the contents; none if a reader cannot know yet.
-pub(crate) fn find(map: &Arc<dyn Feed>, logs: &dyn Logs) -> Result<Option<BlobLog>, OpenError> {
-    let bee = Bee::new(map.clone(), Options::default());
-    let header = match map.length() > 0 || map.writable() {
-        true => bee.header().map_err(OpenError::Header)?,
-        false => return Ok(None),
-    };
+pub(crate) fn find(
+    map: &Arc<dyn Feed>,
+    logs: &dyn Logs,
+    patience: Patience,
+) -> Result<Option<BlobLog>, OpenError> {
+    if map.length() == 0 && !map.writable() {
+        return Ok(None);
+    }
+    if map.length() > 0 && patience == Patience::None {
+        let read = |source| OpenError::Header(MapError::Block { seq: 0, source });
+        if map.get_local(0).map_err(read)?.is_none() {
+            return Ok(None);
+        }
+    }
+    let bee = Bee::new(map.clone(), Options { cache_bytes: 0, ..Options::default() });
+    let header = bee.header().map_err(OpenError::Header)?;
     let named = header.as_ref().and_then(|header| header.metadata.as_ref()?.content_feed.as_ref());
     if let Some(key) = named {
         // As JS: whatever follows the key is not looked at.

@@ -196,6 +196,28 @@ fn a_content_that_comes_later_is_waited_for() {
     assert!(matches!(reader.drive.get(&path("/b")), Err(ReadError::Blob { .. })));
 }
 
+/// A reader may hold other blocks of the map before the first, or nothing at all.
+#[test]
+fn a_drive_opens_before_its_beginning_is_here() {
+    let writer = made();
+    let map = TestFeed::new(writer.map.key);
+    let open = |map: &TestFeed, logs: &TestLogs| {
+        Drive::open(map.reader(), logs.clone(), Options::default()).unwrap()
+    };
+    let unknown = TestLogs::new(None, writer.blobs.clone());
+    assert!(matches!(open(&map, &unknown).blobs(), Err(OpenError::Unknown)));
+    for block in writer.map.blocks() {
+        map.append(&[block.unwrap()]).unwrap();
+    }
+    let known = TestLogs::new(Some(writer.manifest.clone()), writer.blobs.clone());
+    assert_eq!(open(&map, &known).get(&path("/b")).unwrap().unwrap(), content(2, 65_536));
+    assert!(matches!(open(&map, &unknown).blobs(), Err(OpenError::Unknown)));
+    map.clear(0..1).unwrap();
+    let drive = open(&map, &known);
+    assert!(known.asked.lock().unwrap().len() == 1, "the blob log was opened without the header");
+    assert!(matches!(drive.blobs(), Err(OpenError::Header(_))));
+}
+
 /// Bytes with no sense, and sound entries with bytes changed: an answer or an error.
 #[test]
 fn random_bytes_are_read_or_refused() {

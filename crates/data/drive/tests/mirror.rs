@@ -375,3 +375,24 @@ fn what_is_in_the_way_is_told_or_goes() {
     let done = made.drive.now().mirror_to(&folder, &MirrorOptions::default(), &mut go).unwrap();
     assert_eq!((done.left_out, done.equal), (1, 2));
 }
+
+/// Peers are asked for many files before the first is read.
+#[test]
+fn a_reader_asks_ahead() {
+    let made = TestDrive::new(Options::default());
+    for number in 0..20 {
+        made.drive.put(&path(&format!("/{number:02}")), content(number, 100), About::default()).unwrap();
+    }
+    let reader = made.reader(Options::default());
+    let dir = tempfile::tempdir().unwrap();
+    let folder = LocalFolder::open(dir.path()).unwrap();
+    let stopped =
+        reader.drive.now().mirror_to(&folder, &MirrorOptions::default(), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(stopped, Err(MirrorError::Stopped)));
+    let mut asked: Vec<u64> = reader.blobs.asked.lock().unwrap().iter().cloned().flatten().collect();
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!(asked, (0..20).collect::<Vec<_>>());
+    reader.drive.now().mirror_to(&folder, &MirrorOptions::default(), &mut go).unwrap();
+    assert_eq!(tree(dir.path()).len(), 20);
+}

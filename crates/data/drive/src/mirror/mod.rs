@@ -4,6 +4,7 @@
 //! are complete are equal, blocks that were fetched are on this device. What one side cannot hold (a link that leads
 //! outside, a name that no file can have, an entry that cannot be read) is left out and told; the rest goes on.
 
+mod ahead;
 mod compare;
 mod from_folder;
 mod to_folder;

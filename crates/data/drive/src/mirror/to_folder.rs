@@ -1,5 +1,6 @@
 //! From a drive to a folder.
 
+use super::ahead::Ahead;
 use super::compare::{Same, compare};
 use super::{Bytes, Course, MirrorError, MirrorOptions, Mirrored, Op, Progress, Run, Surplus, Watch};
 use crate::checkout::{Checkout, FileEntry};
@@ -19,9 +20,12 @@ impl Checkout {
         if options.surplus == Surplus::Delete {
             remove_surplus(self, folder, options, &mut course)?;
         }
-        for file in self.list(&options.folder) {
+        let ignored = |file: &Result<FileEntry, ReadError>| match file {
+            Ok(file) => options.ignore.covers(file.path.as_str()),
+            Err(_) => false,
+        };
+        for file in Ahead::new(self, self.list(&options.folder).filter(|file| !ignored(file))) {
             let file = match file {
-                Ok(file) if options.ignore.covers(file.path.as_str()) => continue,
                 Ok(file) => file,
                 Err(error) => {
                     let name = faulty(&error);

@@ -13,16 +13,23 @@ pub struct TestFeed {
     pub inner: MemoryFeed,
     pub key: [u8; 32],
     pub writable: bool,
+    /// What peers were asked for early.
+    pub asked: Mutex<Vec<Range<u64>>>,
 }
 
 impl TestFeed {
     pub fn new(key: [u8; 32]) -> Arc<Self> {
-        Arc::new(Self { inner: MemoryFeed::create(KeyPair::from_seed(&key)), key, writable: true })
+        Arc::new(Self {
+            inner: MemoryFeed::create(KeyPair::from_seed(&key)),
+            key,
+            writable: true,
+            asked: Mutex::default(),
+        })
     }
 
     /// The same blocks, read-only.
     pub fn reader(&self) -> Arc<Self> {
-        Arc::new(Self { inner: self.inner.clone(), key: self.key, writable: false })
+        Arc::new(Self { inner: self.inner.clone(), key: self.key, writable: false, asked: Mutex::default() })
     }
 
     pub fn blocks(&self) -> Vec<Option<Bytes>> {
@@ -73,7 +80,7 @@ impl Feed for TestFeed {
         self.inner.seek(byte)
     }
     fn prefetch(&self, blocks: Range<u64>) {
-        self.inner.prefetch(blocks);
+        self.asked.lock().unwrap().push(blocks);
     }
     fn wait_change(&self, seen: (u64, u64), timeout: Duration) -> (u64, u64) {
         self.inner.wait_change(seen, timeout)
