@@ -18,6 +18,11 @@ pub fn programs() -> Result<()> {
     watched(PROGRAMS.iter().fold(&mut cargo, |cargo, name| cargo.args(["-p", name])))
 }
 
+/// Builds the program that plays our data crates against npm's.
+pub fn interop() -> Result<()> {
+    watched(tree::cargo().args(["build", "--locked", "-p", "cloudpal-interop"]))
+}
+
 /// Builds all programs together with all tests: the tests that follow, and the day after them, then
 /// find everything built, with the same features of the same dependencies.
 pub fn everything() -> Result<()> {

@@ -6,6 +6,7 @@
 //! | `cargo xtask down` | stops them and leaves nothing running or mounted |
 //! | `cargo xtask test` | formats, lints, structure, unit, integration and end-to-end tests |
 //! | `cargo xtask demo` | plays a pal's first day with the real programs and prints what it measured |
+//! | `cargo xtask interop` | plays random programs with our data crates and unmodified npm peers, and compares |
 //! | `cargo xtask bench data` | measures the data crates beside npm's |
 //! | `cargo xtask torture data` | tries to make the data crates lose what they acknowledged |
 //! | `cargo xtask fuzz` | random bytes into every parser of bytes from outside |
@@ -27,6 +28,7 @@ mod check;
 mod demo;
 mod down;
 mod fuzz;
+mod interop;
 mod kernel;
 mod net;
 mod npm;
@@ -62,6 +64,8 @@ enum Task {
     Test(test::Options),
     /// Play a pal's first day with the real programs and print what it measured
     Demo(demo::Options),
+    /// Play random programs with our data crates and unmodified npm peers, and compare
+    Interop(interop::Options),
     /// Measure the data crates beside npm's
     Bench(bench::Options),
     /// Try to make the data crates lose what they acknowledged
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         Task::Down(options) => down::down(&options),
         Task::Test(options) => test::test(&options),
         Task::Demo(options) => demo::demo(&options),
+        Task::Interop(options) => interop::interop(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Torture(options) => torture::torture(&options),
         Task::Fuzz(options) => fuzz::fuzz(&options),

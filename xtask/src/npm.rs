@@ -1,18 +1,15 @@
 //! npm's packages for the programs that are compared or talked with: exactly the versions that a lockfile names.
 
-use crate::run::{has_program, step, watched};
-use anyhow::{Result, bail};
+use crate::packages;
+use crate::run::{step, watched};
+use anyhow::Result;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 /// Installs what `folder/package-lock.json` says, unless that is there already.
 pub fn install(folder: &Path) -> Result<()> {
-    if !has_program("node") || !has_program("npm") {
-        bail!(
-            "this runs npm's packages: install Node.js 20 or later with npm (Debian: apt-get install nodejs npm)"
-        );
-    }
+    packages::install_node()?;
     // npm notes what it installed in this file, and only when it was done.
     let installed = modified(&folder.join("node_modules/.package-lock.json"));
     if installed.is_some() && installed >= modified(&folder.join("package-lock.json")) {

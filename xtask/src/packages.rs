@@ -24,7 +24,23 @@ pub fn install_missing() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let list = missing.join(" ");
+    install(&missing)
+}
+
+/// Node.js with npm, which only tests and comparisons with npm's packages take: where it is not there in any form.
+pub fn install_node() -> Result<()> {
+    let missing: Vec<_> = [("nodejs", "node"), ("npm", "npm")]
+        .into_iter()
+        .filter(|(_, program)| !has_program(program))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing.into_iter().map(|(package, _)| package).collect::<Vec<_>>())
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
     if !has_program("apt-get") {
         bail!("these are missing and this is not Debian; install what corresponds to: {list}");
     }

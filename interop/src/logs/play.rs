@@ -1,0 +1,179 @@
+//! Playing a program with real processes, and judging the end against what the blocks must be.
+
+use super::plan::{Appetite, Plan, Step};
+use crate::content::Content;
+use crate::stage::{Cast, Site};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The one log of the program.
+const LOG: &str = "log";
+
+/// How long a peer may take to hear of what the writer did.
+const SETTLE_MS: u64 = 20_000;
+
+/// How long a peer may take to get blocks that it asked for.
+const DOWNLOAD_MS: u64 = 60_000;
+
+/// What the judge is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judge {
+    /// What was appended.
+    Honest,
+    /// One block that never was: a comparison that does not see this sees nothing.
+    Deceived,
+}
+
+/// Plays `plan` in `dir`; an error says who disagreed about what.
+pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<()> {
+    let mut stage = Stage::open(site, plan, dir)?;
+    for (number, step) in plan.steps.iter().enumerate() {
+        stage.step(step).with_context(|| format!("at step {number}"))?;
+    }
+    if judge == Judge::Deceived {
+        if let Some(last) = stage.blocks.last_mut() {
+            *last = Content(last.0 ^ 1, last.1 + 1);
+        }
+    }
+    stage.compare()?;
+    stage.cast.end()
+}
+
+/// The peers, and what the writer's log must hold by now.
+struct Stage<'a> {
+    plan: &'a Plan,
+    cast: Cast<'a>,
+    key: String,
+    blocks: Vec<Content>,
+    fork: u64,
+}
+
+impl<'a> Stage<'a> {
+    fn open(site: &'a Site, plan: &'a Plan, dir: &Path) -> Result<Self> {
+        let cast = Cast::start(site, &plan.peers, &plan.edges, dir)?;
+        let mut stage = Stage { plan, cast, key: String::new(), blocks: Vec::new(), fork: 0 };
+        for number in 0..stage.cast.len() {
+            let opened = open_log(&mut stage.cast, plan, number, &stage.key)?;
+            if number == 0 {
+                stage.key = opened;
+            }
+        }
+        stage.cast.join_all()?;
+        Ok(stage)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Append(blocks) => {
+                let said = self.ask(0, json!({ "do": "append", "blocks": blocks }))?;
+                self.blocks.extend(blocks);
+                ensure!(said["length"] == json!(self.blocks.len()), "the writer says {said} after append");
+            }
+            Step::Truncate(length) => {
+                let said = self.ask(0, json!({ "do": "truncate", "length": length }))?;
+                self.blocks.truncate(*length as usize);
+                self.fork += 1;
+                ensure!(said["fork"] == json!(self.fork), "the writer says {said} after truncate");
+            }
+            Step::Settle => {
+                let there = json!({
+                    "do": "wait", "log": LOG, "length": self.blocks.len(), "fork": self.fork, "timeoutMs": SETTLE_MS,
+                });
+                self.cast.ask_all(1..self.cast.len(), &there)?;
+            }
+            Step::Fetch(reader, picks) => {
+                self.ask(*reader, json!({ "do": "fetch", "blocks": picks }))?;
+                self.check_held(*reader, picks)?;
+            }
+            Step::Download(reader, start, end) => {
+                self.ask(*reader, json!({ "do": "download", "start": start, "end": end }))?;
+                self.check_held(*reader, &(*start..*end).collect::<Vec<_>>())?;
+            }
+            Step::Clear(reader, start, end) => {
+                self.ask(*reader, json!({ "do": "clear", "start": start, "end": end }))?;
+            }
+            Step::Reconnect(edge) => self.cast.rejoin(*edge)?,
+            Step::Restart(number) => {
+                let (plan, key, number) = (self.plan, &self.key, *number);
+                self.cast.restart(number, |cast| open_log(cast, plan, number, key).map(drop))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, number: usize, mut command: Value) -> Result<Value> {
+        command["log"] = json!(LOG);
+        command["timeoutMs"] = json!(DOWNLOAD_MS);
+        self.cast.ask(number, command)
+    }
+
+    fn check_held(&mut self, reader: usize, picks: &[u64]) -> Result<()> {
+        let dump = self.ask(reader, json!({ "do": "dump" }))?;
+        let blocks = dump["blocks"].as_array().context("no blocks")?;
+        let missing: Vec<_> =
+            picks.iter().filter(|&&pick| blocks.get(pick as usize).is_none_or(Value::is_null)).collect();
+        let name = self.cast.name(reader);
+        ensure!(missing.is_empty(), "{name} asked for blocks {missing:?} and does not hold them");
+        Ok(())
+    }
+
+    /// Equal length, fork, root hash and signature; every block held is what was appended; who wanted all has all.
+    fn compare(&mut self) -> Result<()> {
+        let digests: Vec<_> = self.blocks.iter().map(|block| json!(block.digest())).collect();
+        let mut dumps = Vec::new();
+        for number in 0..self.cast.len() {
+            let dump = self.ask(number, json!({ "do": "dump" }))?;
+            let name = self.cast.name(number);
+            self.compare_head(&dump, dumps.first()).with_context(|| name.to_owned())?;
+            self.compare_blocks(number, &dump, &digests).with_context(|| name.to_owned())?;
+            dumps.push(dump);
+        }
+        Ok(())
+    }
+
+    fn compare_head(&self, dump: &Value, writer: Option<&Value>) -> Result<()> {
+        let wanted =
+            [("key", json!(self.key)), ("length", json!(self.blocks.len())), ("fork", json!(self.fork))];
+        for (field, wanted) in wanted {
+            ensure!(dump[field] == wanted, "{field} is {}, not {wanted}", dump[field]);
+        }
+        for field in ["treeHash", "signature"] {
+            let theirs = writer.map_or(&dump[field], |writer| &writer[field]);
+            // Ours does not show signatures.
+            let shown = field != "signature" || !(dump[field].is_null() || theirs.is_null());
+            ensure!(!shown || &dump[field] == theirs, "{field} is {}, the writer's is {theirs}", dump[field]);
+        }
+        Ok(())
+    }
+
+    fn compare_blocks(&self, number: usize, dump: &Value, digests: &[Value]) -> Result<()> {
+        let complete = number == 0 || self.plan.appetites[number] != Appetite::Sparse;
+        let readable = self.plan.blind != Some(number);
+        let held = dump["blocks"].as_array().context("no blocks")?;
+        ensure!(held.len() == digests.len(), "shows {} blocks", held.len());
+        for (index, (block, wanted)) in held.iter().zip(digests).enumerate() {
+            match block.is_null() {
+                true if complete => bail!("block {index} is not there"),
+                false if readable && block != wanted => bail!("block {index} is {block}, not {wanted}"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens the log in a peer that has just started, and gives its key.
+fn open_log(cast: &mut Cast<'_>, plan: &Plan, number: usize, key: &str) -> Result<String> {
+    let encryption = plan.encryption.as_ref().filter(|_| plan.blind != Some(number));
+    let mut open = json!({ "do": "openLog", "log": LOG, "encryption": encryption });
+    match number {
+        0 => open["make"] = json!(plan.make),
+        _ => open["key"] = json!(key),
+    }
+    let opened = cast.ask(number, open)?;
+    if number > 0 && plan.appetites[number] == Appetite::Live {
+        cast.ask(number, json!({ "do": "live", "log": LOG }))?;
+    }
+    Ok(opened["key"].as_str().context("no key")?.to_owned())
+}

@@ -1,0 +1,99 @@
+//! The peers of one program, and the connections between them.
+
+use super::{Child, Kind, Site};
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// The primary key of every store: named logs of two peers are then the same, which twins need.
+const PRIMARY: [u8; 32] = [7; 32];
+
+/// Peers by number, and edges by number: who dials whom.
+pub struct Cast<'a> {
+    site: &'a Site,
+    kinds: &'a [Kind],
+    edges: &'a [(usize, usize)],
+    dir: PathBuf,
+    children: Vec<Child>,
+}
+
+impl<'a> Cast<'a> {
+    /// Starts every peer. Nobody is connected yet.
+    pub fn start(site: &'a Site, kinds: &'a [Kind], edges: &'a [(usize, usize)], dir: &Path) -> Result<Self> {
+        let mut cast = Cast { site, kinds, edges, dir: dir.to_owned(), children: Vec::new() };
+        for number in 0..kinds.len() {
+            let child = cast.child(number)?;
+            cast.children.push(child);
+        }
+        Ok(cast)
+    }
+
+    fn child(&self, number: usize) -> Result<Child> {
+        let dir = self.dir.join(number.to_string());
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let primary = hex::encode(PRIMARY);
+        Child::start(self.site, self.kinds[number], &format!("peer {number}"), &dir, &primary)
+    }
+
+    /// How many peers.
+    pub fn len(&self) -> usize {
+        self.children.len()
+    }
+
+    /// What a peer is called in reports.
+    pub fn name(&self, number: usize) -> &str {
+        &self.children[number].name
+    }
+
+    /// Tells one peer something.
+    pub fn ask(&mut self, number: usize, command: Value) -> Result<Value> {
+        self.children[number].ask(command)
+    }
+
+    /// Tells several peers the same at once, and gives their answers in order.
+    pub fn ask_all(&mut self, numbers: std::ops::Range<usize>, command: &Value) -> Result<Vec<Value>> {
+        let mut said = Vec::new();
+        for number in numbers.clone() {
+            said.push(self.children[number].say(command.clone())?);
+        }
+        said.into_iter().zip(numbers).map(|(said, number)| self.children[number].hear(said)).collect()
+    }
+
+    /// Connects everybody who is to be connected.
+    pub fn join_all(&mut self) -> Result<()> {
+        (0..self.edges.len()).try_for_each(|edge| self.join(edge))
+    }
+
+    /// Connects an edge.
+    pub fn join(&mut self, edge: usize) -> Result<()> {
+        let (dialler, listener) = self.edges[edge];
+        let port = self.ask(listener, json!({ "do": "listen" }))?["port"].clone();
+        self.ask(dialler, json!({ "do": "connect", "name": format!("edge {edge}"), "port": port }))?;
+        Ok(())
+    }
+
+    /// Cuts an edge and connects it again.
+    pub fn rejoin(&mut self, edge: usize) -> Result<()> {
+        let (dialler, _) = self.edges[edge];
+        self.ask(dialler, json!({ "do": "disconnect", "name": format!("edge {edge}") }))?;
+        self.join(edge)
+    }
+
+    /// Ends a peer's process and starts it again on the same files; `reopen` opens there what was open.
+    pub fn restart(&mut self, number: usize, reopen: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.children[number].close()?;
+        self.children[number] = self.child(number)?;
+        reopen(self)?;
+        for (edge, &(dialler, listener)) in self.edges.iter().enumerate() {
+            if dialler == number || listener == number {
+                self.join(edge)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets everybody close their files and end.
+    pub fn end(mut self) -> Result<()> {
+        self.children.iter_mut().try_for_each(Child::close)
+    }
+}
