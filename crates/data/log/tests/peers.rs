@@ -7,7 +7,7 @@ mod common;
 use bytes::Bytes;
 use cloudpal_log::{
     Applied, BlockRequest, Create, Durability, HashRequest, KeyPair, Log, MemoryStorage, Node, Proof,
-    ProofError, ProofRequest, SeekRequest, UpgradeRequest,
+    ProofError, ProofRequest, SeekRequest, Slot, Table, UpgradeRequest,
 };
 use common::{Random, seeds};
 
@@ -248,6 +248,39 @@ fn a_fork_is_followed_and_what_is_common_is_kept() {
             fetch_all(&mut copy, &author);
         }
     }
+}
+
+#[test]
+fn a_copy_whose_tree_is_damaged_gets_it_again_from_its_peer() {
+    for seed in seeds(30) {
+        println!("seed {seed}");
+        let mut random = Random(seed);
+        let mut author = author();
+        author
+            .append(&(0..100).map(|i| vec![i; 5].into()).collect::<Vec<Bytes>>(), Durability::Relaxed)
+            .unwrap();
+        let storage = MemoryStorage::new();
+        let mut copy = Log::create(storage.clone(), Create::remote(*author.key())).unwrap();
+        copy.apply(&author.proof(&ask_all(&author)).unwrap(), Durability::Relaxed).unwrap();
+        fetch_all(&mut copy, &author);
+        let lost = random.below(90);
+        copy.clear(lost..lost + 10, Durability::Relaxed).unwrap();
+        // The record of the last blocks holds roots; without them a log does not open.
+        let slots: Vec<Slot> =
+            (0..12).filter(|_| random.once_in(2)).map(|key| Slot::new(Table::Tree, key)).collect();
+        let roots = [Slot::new(Table::Tree, 7), Slot::new(Table::Tree, 11)];
+        for slot in slots.iter().filter(|slot| !roots.contains(slot)) {
+            storage.damage(*slot, Some(Bytes::from_static(b"damage")));
+        }
+        let mut copy = Log::open(storage).unwrap();
+        fetch_all(&mut copy, &author);
+        assert_eq!(copy.contiguous_length(), 100);
+    }
+}
+
+fn ask_all(log: &MemoryLog) -> ProofRequest {
+    let upgrade = Some(UpgradeRequest { start: 0, length: log.length() });
+    ProofRequest { upgrade, manifest: true, ..Default::default() }
 }
 
 #[test]

@@ -60,8 +60,8 @@ impl<S: Storage> Log<S> {
         match draft.groups.entry(key) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
-                let group = if key < draft.dropped { self.group(key)? } else { None };
-                Ok(entry.insert(Staged { group: group.unwrap_or_default(), changed: false }))
+                let group = if key < draft.dropped { self.group(key)? } else { Group::default() };
+                Ok(entry.insert(Staged { group, changed: false }))
             }
         }
     }
@@ -72,7 +72,7 @@ impl<S: Storage> Log<S> {
         draft.groups.clear();
         draft.batch.delete_range(Table::Tree, draft.dropped..groups(self.tree.length()));
         if let Some(key) = draft.dropped.checked_sub(1) {
-            let mut group = self.group(key)?.unwrap_or_default();
+            let mut group = self.group(key)?;
             group.truncate(length);
             draft.groups.insert(key, Staged { group, changed: true });
         }
@@ -80,18 +80,25 @@ impl<S: Storage> Log<S> {
     }
 
     /// One record of nodes, from memory if it is there.
-    fn group(&self, key: u64) -> Result<Option<Group>, StorageError> {
+    fn group(&self, key: u64) -> Result<Group, StorageError> {
         if let Some(group) = self.cache.borrow_mut().get(key) {
-            return Ok(Some(group.clone()));
+            return Ok(group.clone());
         }
         self.read_group(key)
     }
 
-    fn read_group(&self, key: u64) -> Result<Option<Group>, StorageError> {
-        let slot = Slot::new(Table::Tree, key);
-        let Some(record) = self.storage.get(slot)? else { return Ok(None) };
-        let group = Group::decode(key, &record);
-        group.map(Some).map_err(|_| StorageError::Damaged { slot, detail: "not a record of tree nodes" })
+    /// A damaged record is as good as none: its nodes count as not held, so that peers bring them again. Only roots
+    /// are needed for certain, and those are in memory.
+    fn read_group(&self, key: u64) -> Result<Group, StorageError> {
+        let record = match self.storage.get(Slot::new(Table::Tree, key)) {
+            Err(StorageError::Damaged { .. }) => None,
+            other => other?,
+        };
+        let mut group = record.and_then(|record| Group::decode(key, &record).ok()).unwrap_or_default();
+        for root in self.tree.roots().iter().filter(|root| group_of(root.index) == key) {
+            group.put(*root);
+        }
+        Ok(group)
     }
 
     /// A node of the log as it is on disk.
@@ -103,7 +110,7 @@ impl<S: Storage> Log<S> {
         if let Some(group) = self.cache.borrow_mut().get(key) {
             return Ok(group.get(index));
         }
-        let Some(group) = self.read_group(key)? else { return Ok(None) };
+        let group = self.read_group(key)?;
         let node = group.get(index);
         self.cache.borrow_mut().put(key, group);
         Ok(node)

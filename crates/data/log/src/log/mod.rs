@@ -11,6 +11,7 @@ mod open;
 mod prove;
 mod read;
 mod reorg;
+mod repair;
 mod truncate;
 mod user;
 

@@ -120,39 +120,9 @@ impl<S: Storage> Log<S> {
             encryption: None,
         }
     }
-
-    /// Makes the tree of a log whose [`open`](Self::open) told [`OpenError::Tree`] again from its blocks, which
-    /// must all be held, and opens it. The signature is checked, so what opens is what was signed.
-    pub fn repair(mut storage: S) -> Result<Self, OpenError> {
-        let (_, head) = records(&storage)?;
-        let mut tree = Tree::empty(head.fork);
-        let mut batch = Batch::new();
-        batch.delete_range(Table::Tree, 0..u64::MAX);
-        let mut group = (0, Group::default());
-        for block in 0..head.length {
-            let slot = Slot::new(Table::Block, block);
-            let body = storage.get(slot)?.ok_or(OpenError::Tree { index: 2 * block })?;
-            let pushed = tree.push(crate::Node::leaf(block, &body), |node| {
-                if group_of(node.index) != group.0 {
-                    batch.put(Slot::new(Table::Tree, group.0), group.1.encode(group.0));
-                    group = (group_of(node.index), Group::default());
-                }
-                group.1.put(node);
-            });
-            pushed.map_err(|misplaced| OpenError::Tree { index: misplaced.index })?;
-        }
-        if tree.hash() != head.tree_hash {
-            return Err(OpenError::Tree { index: 0 });
-        }
-        if !group.1.is_empty() {
-            batch.put(Slot::new(Table::Tree, group.0), group.1.encode(group.0));
-        }
-        storage.commit(batch, Durability::Durable)?;
-        Log::open(storage)
-    }
 }
 
-fn records(storage: &impl Storage) -> Result<(Identity, Head), OpenError> {
+pub(super) fn records(storage: &impl Storage) -> Result<(Identity, Head), OpenError> {
     let identity = storage.get(IDENTITY)?.ok_or(OpenError::Absent)?;
     let identity =
         Identity::decode(&identity).map_err(|source| OpenError::Record { slot: IDENTITY, source })?;
