@@ -7,7 +7,7 @@ mod common;
 use bytes::Bytes;
 use cloudpal_log::{
     Applied, BlockRequest, Create, Durability, HashRequest, KeyPair, Log, MemoryStorage, Node, Proof,
-    ProofError, ProofRequest, SeekRequest, Slot, Table, UpgradeRequest,
+    ProofError, ProofRequest, Seek, SeekRequest, Slot, Table, UpgradeRequest,
 };
 use common::{Random, seeds};
 
@@ -275,6 +275,57 @@ fn a_copy_whose_tree_is_damaged_gets_it_again_from_its_peer() {
         let mut copy = Log::open(storage).unwrap();
         fetch_all(&mut copy, &author);
         assert_eq!(copy.contiguous_length(), 100);
+    }
+}
+
+#[test]
+fn sizes_that_no_hash_covers_are_not_believed_for_long() {
+    for seed in seeds(30) {
+        println!("seed {seed}");
+        let mut random = Random(seed);
+        let mut author = author();
+        let blocks: Vec<Bytes> = (0..64_u8).map(|i| vec![i; 10 + usize::from(i)].into()).collect();
+        author.append(&blocks, Durability::Relaxed).unwrap();
+        let mut copy = copy_of(&author);
+        copy.apply(&author.proof(&ask_all(&author)).unwrap(), Durability::Relaxed).unwrap();
+        // A node and its sibling, both only told, with bytes moved from one to the other: the sum is right.
+        let liar = |random: &mut Random, copy: &mut MemoryLog| {
+            let index = random.below(126);
+            let nodes = copy.missing_nodes(index).unwrap();
+            let hash = Some(HashRequest { index, nodes });
+            let request = ProofRequest { hash, ..Default::default() };
+            let mut proof = author.proof(&request).unwrap();
+            let told = &mut proof.hash.as_mut().unwrap().nodes;
+            if told.len() > 1 && told[1].size > 3 {
+                told[0].size += 3;
+                told[1].size -= 3;
+            }
+            copy.apply(&proof, Durability::Relaxed).unwrap();
+        };
+        for _ in 0..20 {
+            liar(&mut random, &mut copy);
+        }
+        // Whoever seeks and looks at the block that was found ends at the right one.
+        for _ in 0..20 {
+            let byte = random.below(author.byte_length());
+            let found = loop {
+                let index = match copy.seek(byte).unwrap() {
+                    Seek::Found { index, offset } if copy.has(index) => break (index, offset),
+                    Seek::Found { index, .. } => index,
+                    Seek::Within(blocks) => blocks.start,
+                    Seek::Past => panic!("{byte} is not past the end"),
+                };
+                let block = Some(BlockRequest { index, nodes: copy.missing_nodes(2 * index).unwrap() });
+                let request = ProofRequest { block, ..Default::default() };
+                copy.apply(&author.proof(&request).unwrap(), Durability::Relaxed).unwrap();
+                liar(&mut random, &mut copy);
+            };
+            assert_eq!(Seek::Found { index: found.0, offset: found.1 }, author.seek(byte).unwrap());
+        }
+        fetch_all(&mut copy, &author);
+        for index in 0..64 {
+            assert_eq!(copy.byte_offset(index).unwrap(), author.byte_offset(index).unwrap());
+        }
     }
 }
 

@@ -78,6 +78,8 @@ impl ProofError {
 /// A proof that is right.
 struct Checked {
     nodes: Vec<Node>,
+    /// Nodes whose sizes are not certain.
+    told: Vec<Node>,
     tree: Option<(Tree, Bytes)>,
     auth: Option<Auth>,
 }
@@ -116,6 +118,10 @@ impl<S: Storage> Log<S> {
         let mut applied = Applied { manifest: checked.auth.is_some(), ..Applied::default() };
         // Reads come before the first change, so that a failing one leaves the draft whole.
         self.load_groups(draft, &checked.nodes)?;
+        self.load_groups(draft, &checked.told)?;
+        for node in checked.told {
+            self.stage_told(draft, node)?;
+        }
         for node in checked.nodes {
             self.stage(draft, node)?;
         }
@@ -144,7 +150,7 @@ impl<S: Storage> Log<S> {
         if proof.fork != draft.tree.fork {
             return Err(ProofError::Fork { proof: proof.fork, log: draft.tree.fork });
         }
-        let proof::Loose { mut nodes, mut root } = proof::loose(proof)?;
+        let proof::Loose { mut nodes, told, mut root } = proof::loose(proof)?;
         let mut auth = self.auth_by(draft, proof)?;
         let mut tree = None;
         if let Some(upgrade) = &proof.upgrade {
@@ -172,12 +178,8 @@ impl<S: Storage> Log<S> {
             if known.hash != root.hash {
                 return Err(ProofError::Hash { index: root.index });
             }
-            // Nothing was computed, so nothing was learnt: a size that is only told is covered by no hash.
-            if proof.block.is_none() && nodes.len() == 1 {
-                nodes.clear();
-            }
         }
-        Ok(Checked { nodes, tree, auth })
+        Ok(Checked { nodes, told, tree, auth })
     }
 
     /// What the proof's manifest makes known; none when it brings none or it is known already.

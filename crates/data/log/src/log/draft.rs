@@ -4,7 +4,7 @@ use super::Log;
 use super::group::{Group, group_of, groups};
 use super::head::{HEAD, Head, IDENTITY, Identity};
 use crate::proof::Nodes;
-use crate::{Auth, Batch, Durability, Node, Slot, Storage, StorageError, Table, Tree};
+use crate::{Auth, Batch, Durability, Node, Slot, Storage, StorageError, Table, Tree, flat};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -44,11 +44,34 @@ impl<S: Storage> Log<S> {
     /// Adds a node to the draft.
     pub(super) fn stage(&self, draft: &mut Draft, node: Node) -> Result<(), StorageError> {
         let staged = self.staged(draft, group_of(node.index))?;
-        if staged.group.get(node.index) != Some(node) {
-            staged.group.put(node);
-            staged.changed = true;
+        let was = staged.group.get(node.index);
+        if was == Some(node) {
+            return Ok(());
+        }
+        staged.group.put(node);
+        staged.changed = true;
+        // The size was only told, and wrong: its sibling's then is wrong by as much.
+        if was.is_some_and(|was| was.hash == node.hash) {
+            let view = View { log: self, draft };
+            let above = view.node(flat::parent(node.index))?;
+            let beside = view.node(flat::sibling(node.index))?;
+            if let (Some(above), Some(mut beside)) = (above, beside) {
+                beside.size = above.size.saturating_sub(node.size);
+                let staged = self.staged(draft, group_of(beside.index))?;
+                staged.group.put(beside);
+                staged.changed = true;
+            }
         }
         Ok(())
+    }
+
+    /// Adds a node whose hash is right and whose size need not be, if there is none yet.
+    pub(super) fn stage_told(&self, draft: &mut Draft, node: Node) -> Result<(), StorageError> {
+        let staged = self.staged(draft, group_of(node.index))?;
+        match staged.group.get(node.index) {
+            Some(known) if known.hash == node.hash => Ok(()),
+            _ => self.stage(draft, node),
+        }
     }
 
     /// Reads the records that staging `nodes` will need.

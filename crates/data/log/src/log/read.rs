@@ -78,6 +78,10 @@ impl<S: Storage> Log<S> {
     }
 
     /// Where byte `byte` of all blocks put end to end is, without padding.
+    ///
+    /// As long as the block that was found is not held, a lying peer may have led there: no hash covers how the bytes
+    /// of a parent are shared out between two children of which neither is known. Get the block, then seek again:
+    /// when that finds the same block it is the right one.
     pub fn seek(&self, byte: u64) -> Result<Seek, StorageError> {
         let padding = self.padding();
         let mut left = byte;

@@ -25,6 +25,8 @@ pub struct Reorg {
     auth: Auth,
     /// Of the other tree, all tied to its roots.
     nodes: HashMap<u64, Node>,
+    /// The same, with sizes that are not certain.
+    told: HashMap<u64, Node>,
     /// The lowest node known to differ; none when all blocks that both have are the same.
     differs: Option<Node>,
     /// The fork and length here when it began.
@@ -59,6 +61,10 @@ impl Reorg {
         self.ancestors
     }
 
+    fn node(&self, index: u64) -> Option<&Node> {
+        self.nodes.get(&index).or_else(|| self.told.get(&index))
+    }
+
     /// What to ask next; none when [`finish_reorg`](Log::finish_reorg) can be called.
     pub const fn want(&self) -> Option<&ReorgWant> {
         self.want.as_ref()
@@ -78,14 +84,16 @@ impl<S: Storage> Log<S> {
             let start = proof.upgrade.as_ref().map_or(u64::MAX, |upgrade| upgrade.start);
             return Err(ProofError::Stale { start, length: 0 });
         };
-        let (grown, auth, mut nodes) = self.verify_whole(proof, upgrade)?;
-        nodes.extend(grown.nodes);
+        let (grown, auth, loose) = self.verify_whole(proof, upgrade)?;
+        let by_index = |nodes: Vec<Node>| nodes.into_iter().map(|node| (node.index, node)).collect();
+        let nodes = loose.nodes.into_iter().chain(grown.nodes).collect();
         let mut reorg = Reorg {
             ancestors: grown.tree.length().min(self.tree.length()),
             tree: grown.tree,
             signature: upgrade.signature.clone(),
             auth,
-            nodes: nodes.into_iter().map(|node| (node.index, node)).collect(),
+            nodes: by_index(nodes),
+            told: by_index(loose.told),
             differs: None,
             base: (self.tree.fork, self.tree.length()),
             want: None,
@@ -108,13 +116,14 @@ impl<S: Storage> Log<S> {
         }
         let loose = proof::loose(proof)?;
         let Some(root) = loose.root else { return Ok(()) };
-        let Some(known) = reorg.nodes.get(&root.index) else {
+        let Some(known) = reorg.node(root.index) else {
             return Err(ProofError::Untied { index: root.index });
         };
         if known.hash != root.hash {
             return Err(ProofError::Hash { index: root.index });
         }
         reorg.nodes.extend(loose.nodes.into_iter().map(|node| (node.index, node)));
+        reorg.told.extend(loose.told.into_iter().map(|node| (node.index, node)));
         self.refine(reorg)
     }
 
@@ -127,7 +136,11 @@ impl<S: Storage> Log<S> {
         let mut draft = self.draft();
         self.stage_truncation(&mut draft, reorg.ancestors)?;
         draft.batch.delete_range(Table::Block, reorg.ancestors..length);
-        let nodes: Vec<Node> = reorg.nodes.into_values().collect();
+        for node in reorg.told.into_values() {
+            self.stage_told(&mut draft, node)?;
+        }
+        let mut nodes: Vec<Node> = reorg.nodes.into_values().collect();
+        nodes.sort_unstable_by_key(|node| std::cmp::Reverse(flat::depth(node.index)));
         for node in nodes {
             self.stage(&mut draft, node)?;
         }
@@ -149,7 +162,7 @@ impl<S: Storage> Log<S> {
         &self,
         proof: &Proof,
         upgrade: &crate::UpgradeProof,
-    ) -> Result<(proof::Grown, Auth, Vec<Node>), ProofError> {
+    ) -> Result<(proof::Grown, Auth, proof::Loose), ProofError> {
         let loose = proof::loose(proof)?;
         let auth = match self
             .auth
@@ -167,7 +180,7 @@ impl<S: Storage> Log<S> {
         if !auth.verify(&grown.tree, &upgrade.signature) {
             return Err(ProofError::Signature);
         }
-        Ok((grown, auth, loose.nodes))
+        Ok((grown, auth, loose))
     }
 
     fn is_same(&self, node: &Node) -> Result<bool, StorageError> {
@@ -175,7 +188,7 @@ impl<S: Storage> Log<S> {
         if flat::right_span(node.index) >= 2 * self.tree.length() {
             return Ok(false);
         }
-        Ok(self.stored_node(node.index)?.is_some_and(|stored| stored == *node))
+        Ok(self.stored_node(node.index)?.is_some_and(|stored| stored.hash == node.hash))
     }
 
     /// Goes down to the lowest node that differs, as far as the other tree is known.
@@ -184,7 +197,7 @@ impl<S: Storage> Log<S> {
         let here = self.tree.length();
         let Some(mut differs) = reorg.differs else { return Ok(()) };
         while let Some((left, right)) = flat::children(differs.index) {
-            let (Some(left), Some(right)) = (reorg.nodes.get(&left), reorg.nodes.get(&right)) else { break };
+            let (Some(left), Some(right)) = (reorg.node(left), reorg.node(right)) else { break };
             differs = if self.is_same(left)? { *right } else { *left };
         }
         reorg.differs = Some(differs);

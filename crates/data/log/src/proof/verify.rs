@@ -7,8 +7,11 @@ use crate::{Manifest, Node, Prologue, Tree, flat};
 /// Nodes that a proof ties together, not yet to anything known.
 #[derive(Debug, Default)]
 pub(crate) struct Loose {
-    /// All nodes, given or computed.
+    /// Nodes whose sizes follow from hashes, once the root is known to be right.
     pub nodes: Vec<Node>,
+    /// Nodes whose hashes do and whose sizes do not: a node and its sibling that were both only told. A parent's
+    /// hash covers no more than the sum of their sizes, so a liar can move bytes from one to the other.
+    pub told: Vec<Node>,
     /// The one above all others; none when there are none.
     pub root: Option<Node>,
 }
@@ -60,23 +63,19 @@ impl Queue<'_> {
 
 /// Computes everything above the block, node and seek of `proof`. A body is hashed here.
 pub(crate) fn loose(proof: &Proof) -> Result<Loose, BadProof> {
-    let mut nodes = Vec::new();
-    let mut root = None;
+    let mut loose = Loose::default();
     if let Some(first) = proof.seek.as_ref().and_then(|seek| seek.nodes.first().map(|_| &seek.nodes)) {
-        let mut queue = Queue { nodes: first.iter(), extra: None };
-        let start = queue.take(check(first[0].index)?)?;
-        root = Some(climb(start, queue, &mut nodes)?);
+        loose.climb_from_told(check(first[0].index)?, first)?;
     }
     if let Some(block) = &proof.block {
         let leaf = Node::leaf(check(block.index)?, &block.value);
-        let queue = Queue { nodes: block.nodes.iter(), extra: root };
-        root = Some(climb(leaf, queue, &mut nodes)?);
+        let queue = Queue { nodes: block.nodes.iter(), extra: loose.root };
+        loose.nodes.push(leaf);
+        loose.climb(leaf, queue)?;
     } else if let Some(hash) = &proof.hash {
-        let mut queue = Queue { nodes: hash.nodes.iter(), extra: root };
-        let start = queue.take(check(hash.index)?)?;
-        root = Some(climb(start, queue, &mut nodes)?);
+        loose.climb_from_told(check(hash.index)?, &hash.nodes)?;
     }
-    Ok(Loose { nodes, root })
+    Ok(loose)
 }
 
 const fn check(index: u64) -> Result<u64, BadProof> {
@@ -84,19 +83,44 @@ const fn check(index: u64) -> Result<u64, BadProof> {
     if index < flat::LIMIT / 2 { Ok(index) } else { Err(BadProof::Index(index)) }
 }
 
-fn climb(from: Node, mut queue: Queue<'_>, nodes: &mut Vec<Node>) -> Result<Node, BadProof> {
-    let mut root = from;
-    nodes.push(root);
-    while !queue.is_empty() {
-        if root.index >= flat::LIMIT {
-            return Err(BadProof::Index(root.index));
+impl Loose {
+    /// Climbs from the first of `nodes`; the root so far stands in for one of the others.
+    fn climb_from_told(&mut self, index: u64, nodes: &[Node]) -> Result<(), BadProof> {
+        let mut queue = Queue { nodes: nodes.iter(), extra: self.root };
+        let start = queue.take(index)?;
+        if queue.is_empty() {
+            // It may be the root so far, taken for itself.
+            self.told.extend(self.root.is_none().then_some(start));
+            self.root = Some(start);
+            return Ok(());
         }
-        let sibling = queue.take(flat::sibling(root.index))?;
-        root = Node::parent(&root, &sibling).ok_or(BadProof::Size)?;
-        nodes.push(sibling);
-        nodes.push(root);
+        let sibling_is_made = queue.extra.is_some_and(|extra| extra.index == flat::sibling(index));
+        if sibling_is_made {
+            self.nodes.push(start);
+            return self.climb(start, queue);
+        }
+        let sibling = queue.take(flat::sibling(index))?;
+        let parent = Node::parent(&start, &sibling).ok_or(BadProof::Size)?;
+        self.told.extend([start, sibling]);
+        self.nodes.push(parent);
+        self.climb(parent, queue)
     }
-    Ok(root)
+
+    /// Climbs from a node whose size is right if its hash is.
+    fn climb(&mut self, from: Node, mut queue: Queue<'_>) -> Result<(), BadProof> {
+        let mut root = from;
+        while !queue.is_empty() {
+            if root.index >= flat::LIMIT {
+                return Err(BadProof::Index(root.index));
+            }
+            let sibling = queue.take(flat::sibling(root.index))?;
+            root = Node::parent(&root, &sibling).ok_or(BadProof::Size)?;
+            self.nodes.push(sibling);
+            self.nodes.push(root);
+        }
+        self.root = Some(root);
+        Ok(())
+    }
 }
 
 /// What an upgrade makes of a tree.
