@@ -269,7 +269,7 @@ impl Shared {
         if draft.len() == 0 {
             return Ok(expected..expected);
         }
-        let blocks = draft.into_blocks();
+        let (reader, blocks) = draft.into_blocks();
         let found = self.feed.length();
         if found != expected {
             return Err(WriteError::Interleaved { expected, found });
@@ -278,6 +278,7 @@ impl Shared {
         if found != expected {
             return Err(WriteError::Interleaved { expected, found });
         }
+        reader.remember(&blocks);
         Ok(expected..expected + blocks.len() as u64)
     }
 }

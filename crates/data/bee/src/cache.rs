@@ -18,6 +18,7 @@ const LARGEST_KEPT: usize = 64 * 1024;
 /// One cache serves a bee, its sub-databases and its snapshots.
 #[derive(Debug)]
 pub(crate) struct Cache {
+    budget: usize,
     inner: Mutex<Inner>,
 }
 
@@ -69,6 +70,7 @@ impl Hasher for SeqHasher {
 impl Cache {
     pub fn new(budget: usize) -> Self {
         Cache {
+            budget,
             inner: Mutex::new(Inner {
                 fork: 0,
                 budget,
@@ -78,6 +80,11 @@ impl Cache {
                 queue: VecDeque::new(),
             }),
         }
+    }
+
+    /// Most bytes that are kept.
+    pub fn budget(&self) -> usize {
+        self.budget
     }
 
     pub fn node(&self, fork: u64, seq: u64) -> Option<Arc<Node>> {

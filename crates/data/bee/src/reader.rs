@@ -110,6 +110,20 @@ impl Reader {
         }
     }
 
+    /// Keeps blocks that were just appended at the end of this version: they are likely to be read next. A batch that
+    /// would push out most of what is kept is not.
+    pub fn remember(&self, blocks: &[Bytes]) {
+        let bytes: usize = blocks.iter().map(Bytes::len).sum();
+        if bytes > self.cache.budget() / 4 || self.feed.fork() != self.fork {
+            return;
+        }
+        for (seq, block) in (self.version..).zip(blocks) {
+            if let Some(node) = Node::parse(block) {
+                self.cache.insert_node(self.fork, seq, &Arc::new(unshared(node)));
+            }
+        }
+    }
+
     fn fetch(&self, seq: u64) -> Result<Node, ReadError> {
         if seq == 0 || seq >= self.version {
             return Err(ReadError::Malformed { seq, what: "it lies outside of the version that names it" });

@@ -1,6 +1,7 @@
 use super::{Child, ChildId, Draft, NodeId, Pending};
 use crate::block::NodeWriter;
 use crate::cache::KeyBytes;
+use crate::reader::Reader;
 use bytes::Bytes;
 
 impl Draft {
@@ -31,8 +32,8 @@ impl Draft {
         }
     }
 
-    /// The blocks of all operations.
-    pub fn into_blocks(mut self) -> Vec<Bytes> {
+    /// The blocks of all operations, and the reader of what lies below them.
+    pub fn into_blocks(mut self) -> (Reader, Vec<Bytes>) {
         let mut writer = NodeWriter::default();
         let pending = std::mem::take(&mut self.pending);
         let (base, last) = (self.reader.version(), pending.len().saturating_sub(1));
@@ -48,7 +49,7 @@ impl Draft {
             }
             writer.finish(&operation.key, operation.value.as_deref());
         }
-        writer.into_blocks()
+        (self.reader, writer.into_blocks())
     }
 
     /// Within a batch only the last root counts. A node that a later operation wrote again is left out, and the last
