@@ -133,8 +133,11 @@ impl Checkout {
     pub fn blobs_length(&self) -> Result<u64, ReadError> {
         let mut length = 0;
         for file in self.list(&Folder::root()) {
-            let end = file?.entry.blob.map_or(0, |blob| blob.blocks().end);
-            length = length.max(end);
+            match file {
+                Ok(file) => length = length.max(file.entry.blob.map_or(0, |blob| blob.blocks().end)),
+                Err(error) if error.is_of_one_file() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(length)
     }

@@ -1,7 +1,7 @@
 use crate::blobs::BlobError;
 use crate::entry::EntryError;
 use crate::open::OpenError;
-use crate::path::PathError;
+use crate::path::{PathError, shown};
 use cloudpal_bee::{ReadError as MapReadError, WriteError as MapWriteError};
 use cloudpal_log::FeedError;
 
@@ -16,7 +16,7 @@ pub enum ReadError {
     #[error(transparent)]
     Key(#[from] PathError),
     /// An entry that cannot be read. Listings go on after it.
-    #[error("cannot read the entry of `{path}`")]
+    #[error("cannot read the entry of `{}`", shown(path))]
     Entry {
         /// Whose.
         path: String,
@@ -24,13 +24,13 @@ pub enum ReadError {
         source: EntryError,
     },
     /// Nothing there.
-    #[error("the drive has no file `{path}`")]
+    #[error("the drive has no file `{}`", shown(path))]
     Missing {
         /// What was asked for.
         path: String,
     },
     /// A link that leads above the root, in a circle, or through more than sixteen links.
-    #[error("the link `{path}` leads nowhere: read its entry to see its target")]
+    #[error("the link `{}` leads nowhere: read its entry to see its target", shown(path))]
     Link {
         /// The link.
         path: String,
@@ -39,7 +39,7 @@ pub enum ReadError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The content could not be read.
-    #[error("cannot read the content of `{path}`")]
+    #[error("cannot read the content of `{}`", shown(path))]
     Blob {
         /// Whose.
         path: String,
@@ -48,12 +48,19 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether one faulty entry is to blame, so that a listing goes on after it.
+    pub fn is_of_one_file(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Entry { .. })
+    }
+}
+
 /// Why a drive could not be changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// The map below.
-    #[error("cannot write the entry of `{path}`")]
+    #[error("cannot write the entry of `{}`", shown(path))]
     Map {
         /// Whose.
         path: String,
@@ -70,7 +77,7 @@ pub enum WriteError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The content could not be stored.
-    #[error("cannot store the content of `{path}`")]
+    #[error("cannot store the content of `{}`", shown(path))]
     Blob {
         /// Whose.
         path: String,

@@ -16,13 +16,13 @@ pub struct Folder(String);
 #[non_exhaustive]
 pub enum PathError {
     /// More `..` than there are folders.
-    #[error("`{name}` leads above the drive's root: take out a `..`")]
+    #[error("`{}` leads above the drive's root: take out a `..`", shown(name))]
     AboveRoot {
         /// As it was given.
         name: String,
     },
     /// The root is a folder, never a file.
-    #[error("`{name}` names the drive's root, which is no file: add a file name")]
+    #[error("`{}` names the drive's root, which is no file: add a file name", shown(name))]
     Root {
         /// As it was given.
         name: String,
@@ -156,6 +156,12 @@ impl std::str::FromStr for DrivePath {
     fn from_str(name: &str) -> Result<Self, PathError> {
         Self::new(name)
     }
+}
+
+/// A name that someone else chose, for a message: nothing in it moves a terminal's cursor.
+pub(crate) fn shown(name: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() };
+    name.chars().map(escape).collect()
 }
 
 fn resolve(name: &str) -> Result<String, PathError> {

@@ -101,7 +101,7 @@ impl Checkout {
             let file = match file {
                 Ok(file) => file,
                 // Nobody can read such a file, so it has no content to lose.
-                Err(ReadError::Key(_) | ReadError::Entry { .. }) => continue,
+                Err(error) if error.is_of_one_file() => continue,
                 Err(error) => return Err(error),
             };
             if let Some(blob) = &file.entry.blob

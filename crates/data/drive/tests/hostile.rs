@@ -147,6 +147,7 @@ fn one_faulty_entry_hides_no_other() {
     let children: Vec<_> = now.children(&Folder::root()).collect();
     assert_eq!(children.iter().flatten().map(Child::name).collect::<Vec<_>>(), ["a", "b", "x"]);
     assert!(now.entry(&path("/a1")).is_err());
+    assert_eq!(now.blobs_length().unwrap(), 3);
     assert_eq!(now.diff(&made.drive.checkout(1).unwrap(), &Folder::root()).filter(Result::is_ok).count(), 2);
     // Space is found again all the same.
     made.drive.discard(&path("/a")).unwrap();

@@ -127,9 +127,16 @@ fn only_what_differs_is_written() {
     assert_eq!(told, [(Op::Change, "/a.txt".into()), (Op::Rights, "/bin/run".into())]);
     assert_eq!(fs::read(dir.path().join("extra")).unwrap(), b"extra");
 
+    // What a mirror left that was killed goes with the surplus, and is never taken for a file.
+    fs::write(dir.path().join("bin/.cloudpal-part-0123456789abcdef"), "half").unwrap();
+    assert_eq!(
+        made.drive.mirror_from(&folder, &MirrorOptions { run: Run::Dry, ..kept }, &mut go).unwrap().left_out,
+        0
+    );
     let ignoring = MirrorOptions { ignore: Ignore::paths(["/deep"]).unwrap(), ..options.clone() };
     assert_eq!(made.drive.now().mirror_to(&folder, &ignoring, &mut go).unwrap().removed, 1);
     assert!(dir.path().join("deep/er/x").exists());
+    assert!(!dir.path().join("bin/.cloudpal-part-0123456789abcdef").exists());
     assert_eq!(made.drive.now().mirror_to(&folder, &options, &mut go).unwrap().removed, 1);
     assert!(!dir.path().join("deep").exists());
     assert_eq!(fs::metadata(dir.path().join("docs/big")).unwrap().modified().unwrap(), untouched);

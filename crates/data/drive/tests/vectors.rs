@@ -5,12 +5,15 @@
 mod common;
 
 use bytes::Bytes;
+use cloudpal_core::Secret;
 use cloudpal_drive::*;
-use cloudpal_log::{Feed, Manifest, hash};
+use cloudpal_log::{
+    Create, EncryptionKey, Feed, FeedError, KeyPair, Log, Manifest, MemoryFeed, MemoryStorage, hash,
+};
 use common::*;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 fn vectors() -> Value {
     serde_json::from_str(include_str!("vectors/drives.json")).unwrap()
@@ -31,21 +34,27 @@ fn replay(vector: &Value) -> (TestDrive, Vec<BlobLog>) {
     let logs = TestLogs::new(Some(manifest.clone()), blobs.clone());
     let asked = logs.asked.clone();
     let drive = Drive::open(map.clone(), logs, off()).unwrap();
-    let mut programs = 0;
+    run_program(&drive, vector);
+    let asked = asked.lock().unwrap().clone();
+    (TestDrive { map, blobs, manifest, drive }, asked)
+}
+
+fn run_program(drive: &Drive, vector: &Value) {
+    let mut steps = 0;
     for step in vector["program"].as_array().unwrap() {
         let at = path(step[1].as_str().unwrap());
         match step[0].as_str().unwrap() {
             "put" => {
                 let about = About {
                     executable: step[4]["executable"] == true,
-                    metadata: metadata(vector, at.as_str(), &step[4]["metadata"]),
+                    metadata: metadata(at.as_str(), &step[4]["metadata"]),
                 };
                 let content = content(step[2].as_u64().unwrap() as u32, step[3].as_u64().unwrap() as usize);
                 drive.put(&at, content, about).unwrap();
             }
             "del" => drop(drive.del(&at).unwrap()),
             "symlink" => {
-                let metadata = metadata(vector, at.as_str(), &step[3]["metadata"]);
+                let metadata = metadata(at.as_str(), &step[3]["metadata"]);
                 drive.symlink(&at, step[2].as_str().unwrap(), metadata).unwrap();
             }
             "putEntry" => {
@@ -55,15 +64,69 @@ fn replay(vector: &Value) -> (TestDrive, Vec<BlobLog>) {
             }
             other => panic!("{other}"),
         }
-        programs += 1;
+        steps += 1;
     }
-    assert!(programs > 10);
-    let asked = asked.lock().unwrap().clone();
-    (TestDrive { map, blobs, manifest, drive }, asked)
+    assert!(steps > 10);
+}
+
+/// Opens the blob log that is asked for as a log of its own, signed and encrypted as the map is.
+#[derive(Clone)]
+struct RealLogs {
+    vector: Value,
+    blobs: Arc<Mutex<Option<MemoryFeed>>>,
+}
+
+fn real_log(create: Create, pair: &Value, encryption: &Value) -> MemoryFeed {
+    let seed = hex::decode(&pair["secretKey"].as_str().unwrap()[..64]).unwrap().try_into().unwrap();
+    let log = Log::create(MemoryStorage::new(), create).unwrap().with_key_pair(KeyPair::from_seed(&seed));
+    match encryption {
+        Value::Null => MemoryFeed::over(log),
+        encryption => MemoryFeed::over(log.with_encryption(EncryptionKey::Log(Secret::new(key(encryption))))),
+    }
+}
+
+impl Logs for RealLogs {
+    fn manifest(&self) -> Option<Manifest> {
+        Some(Manifest::single(key(&self.vector["keyPair"]["publicKey"])))
+    }
+
+    fn blobs(&self, which: BlobLog) -> Result<Arc<dyn Feed>, FeedError> {
+        let create = match which {
+            BlobLog::Manifest(manifest) => Create::with_manifest(manifest),
+            _ => Create::single(key(&self.vector["blobsKeyPair"]["publicKey"])),
+        };
+        let feed = real_log(create, &self.vector["blobsKeyPair"], &self.vector["encryptionKey"]);
+        *self.blobs.lock().unwrap() = Some(feed.clone());
+        Ok(Arc::new(feed))
+    }
+}
+
+/// The keys and the hashes over all blocks as they are stored, so also over how they are encrypted.
+#[test]
+fn the_logs_below_are_those_of_js() {
+    let vectors = vectors();
+    let mut encrypted = 0;
+    for vector in vectors["drives"].as_array().unwrap() {
+        let public_key = key(&vector["keyPair"]["publicKey"]);
+        let create =
+            if vector["compat"] == true { Create::compat(public_key) } else { Create::single(public_key) };
+        let map = real_log(create, &vector["keyPair"], &vector["encryptionKey"]);
+        let logs = RealLogs { vector: vector.clone(), blobs: Arc::default() };
+        let drive = Drive::open(Arc::new(map.clone()), logs.clone(), off()).unwrap();
+        run_program(&drive, vector);
+        let blobs = logs.blobs.lock().unwrap().clone().unwrap();
+        assert_eq!((map.key(), blobs.key()), (key(&vector["key"]), key(&vector["blobsKey"])));
+        assert_eq!(blobs.byte_length(), vector["byteLength"]);
+        let hashes = [&map, &blobs].map(|feed| hex::encode(feed.log().tree_hash()));
+        assert_eq!(serde_json::json!(hashes), vector["treeHashes"], "{}", vector["name"]);
+        assert_ranges(&drive.now(), vector);
+        encrypted += u32::from(!vector["encryptionKey"].is_null());
+    }
+    assert_eq!(encrypted, 1);
 }
 
 /// The test's own JSON reader sorts fields, so the text is taken from what the program says in order.
-fn metadata(_: &Value, at: &str, value: &Value) -> Option<Metadata> {
+fn metadata(at: &str, value: &Value) -> Option<Metadata> {
     match (at, value) {
         (_, Value::Null) => None,
         ("/docs/readme.md", _) => {

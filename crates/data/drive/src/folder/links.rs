@@ -1,6 +1,6 @@
 //! Symbolic links between a drive and a folder: only links that stay inside are taken or made.
 
-use crate::path::{DrivePath, Folder, PathError};
+use crate::path::{DrivePath, Folder, PathError, shown};
 use std::path::Path;
 
 /// Why a symbolic link is left out of a mirror.
@@ -8,7 +8,10 @@ use std::path::Path;
 #[non_exhaustive]
 pub enum LinkError {
     /// Its target is not inside.
-    #[error("it leads to `{target}`, outside of what is mirrored: make it lead inside, or leave it out")]
+    #[error(
+        "it leads to `{}`, outside of what is mirrored: make it lead inside, or leave it out",
+        shown(target)
+    )]
     Outside {
         /// As it stands in the link.
         target: String,

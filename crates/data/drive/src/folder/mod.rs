@@ -8,7 +8,7 @@ pub use links::LinkError;
 pub(crate) use links::same as same_target;
 pub use walk::{Found, Unnamed, Walk};
 
-use crate::path::{DrivePath, Folder};
+use crate::path::{DrivePath, Folder, shown};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -51,7 +51,7 @@ pub enum Local {
 #[non_exhaustive]
 pub enum FolderError {
     /// What the operating system said.
-    #[error("cannot {doing} `{path}`")]
+    #[error("cannot {doing} `{}`", shown(path))]
     Io {
         /// What was attempted.
         doing: &'static str,
@@ -69,7 +69,7 @@ pub enum FolderError {
         path: String,
     },
     /// A folder stands where a file should be.
-    #[error("a folder is in the way at `{path}`: move it away, then mirror again")]
+    #[error("a folder is in the way at `{}`: move it away, then mirror again", shown(path))]
     Occupied {
         /// Where.
         path: String,
@@ -83,7 +83,7 @@ pub enum FolderError {
         path: String,
     },
     /// A link that would lead outside.
-    #[error("cannot make the link `{path}`")]
+    #[error("cannot make the link `{}`", shown(path))]
     Link {
         /// The link.
         path: String,

@@ -18,6 +18,8 @@ pub struct Walk<'f> {
 pub enum Found {
     /// A file or link.
     File(DrivePath, Local),
+    /// A file that an interrupted mirror left unfinished.
+    Part(DrivePath),
     /// Something that a drive cannot hold.
     Left(Unnamed),
 }
@@ -34,6 +36,7 @@ pub struct Unnamed {
 enum Waiting {
     Folder(Folder),
     File(DrivePath),
+    Part(DrivePath),
     Left(Unnamed),
 }
 
@@ -59,7 +62,7 @@ impl Walk<'_> {
         for item in Dir::read_from(&dir)? {
             let item = item?;
             let name = item.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || name.starts_with(PART_PREFIX.as_bytes()) {
+            if matches!(name, b"." | b"..") {
                 continue;
             }
             let is_folder = match item.file_type() {
@@ -83,6 +86,7 @@ impl Walk<'_> {
         // A name with a backslash would be another path in the drive.
         match path.and_then(|path| DrivePath::from_key(path.as_bytes()).ok()) {
             Some(path) if !(self.keep)(path.as_str()) => None,
+            Some(path) if name.starts_with(PART_PREFIX.as_bytes()) => Some(Waiting::Part(path)),
             Some(path) if is_folder => Folder::new(path.as_str()).ok().map(Waiting::Folder),
             Some(path) => Some(Waiting::File(path)),
             None => {
@@ -98,6 +102,7 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.waiting.pop()? {
+                Waiting::Part(path) => return Some(Ok(Found::Part(path))),
                 Waiting::Left(left) => return Some(Ok(Found::Left(left))),
                 Waiting::File(path) => match self.folder.look(&path) {
                     Ok(Some(local)) => return Some(Ok(Found::File(path, local))),

@@ -88,6 +88,7 @@ impl Import<'_, '_> {
         for found in folder.walk(&options.folder, |path| !options.ignore.covers(path)) {
             let (path, local) = match found {
                 Ok(Found::File(path, local)) => (path, local),
+                Ok(Found::Part(_)) => continue,
                 Ok(Found::Left(left)) => {
                     let path = left.folder.child(&left.name);
                     self.course.leave_out(&path, &LeftOut::Name { name: left.name })?;

@@ -246,8 +246,7 @@ fn is_of_one_entry(error: &ReadError) -> bool {
         matches!(e, BlobError::Length { .. } | BlobError::Map { .. } | BlobError::Beyond { .. })
     };
     match error {
-        ReadError::Key(_) | ReadError::Entry { .. } => true,
         ReadError::Blob { source, .. } => faulty(source),
-        _ => false,
+        error => error.is_of_one_file(),
     }
 }

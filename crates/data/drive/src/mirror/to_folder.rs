@@ -48,8 +48,15 @@ fn remove_surplus(
     course: &mut Course<'_>,
 ) -> Result<(), MirrorError> {
     for found in folder.walk(&options.folder, |path| !options.ignore.covers(path)) {
-        // What a drive cannot hold is no surplus of it.
-        let Found::File(path, local) = found? else { continue };
+        let (path, local) = match found? {
+            Found::File(path, local) => (path, local),
+            Found::Part(path) if options.run == Run::Real => {
+                folder.remove(&path)?;
+                continue;
+            }
+            // What a drive cannot hold is no surplus of it.
+            Found::Part(_) | Found::Left(_) => continue,
+        };
         if matches!(local, Local::Other) || drive.exists(&path)? {
             continue;
         }

@@ -83,6 +83,8 @@ async function describe (drive) {
     blobsManifest: blobs.core.manifest ? hex(encodeManifest(blobs.core.manifest)) : null,
     version: drive.version,
     byteLength: blobs.core.byteLength,
+    // Over the blocks as they are stored, encrypted ones too.
+    treeHashes: [hex(await drive.core.treeHash()), hex(await blobs.core.treeHash())],
     bee: await blocks(drive.core, false),
     blobs: await blocks(blobs.core, false),
     entries: await all(drive.list('/')),
