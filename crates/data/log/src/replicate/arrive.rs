@@ -32,13 +32,6 @@ pub(crate) struct Arrived {
     pub early: Vec<Arrival>,
 }
 
-impl Arrived {
-    pub fn forget(&mut self, peer: PeerId) {
-        self.waiting.retain(|arrival| arrival.origin.peer != peer);
-        self.early.retain(|arrival| arrival.origin.peer != peer);
-    }
-}
-
 impl Replicator {
     /// Notes a proof and returns how many bytes wait.
     pub(super) fn on_data(&mut self, id: PeerId, data: Data, now: Duration) -> usize {

@@ -128,10 +128,9 @@ impl Replicator {
         id
     }
 
-    /// A channel has closed: what its peer was asked for is asked of others.
+    /// A channel has closed: what its peer was asked for is asked of others. What it sent until then still counts.
     pub fn leave(&mut self, id: PeerId) {
         self.take_back(id);
-        self.arrived.forget(id);
         self.peers.remove(&id);
         self.wake_all();
     }

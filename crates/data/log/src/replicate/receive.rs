@@ -118,8 +118,8 @@ impl Replicator {
         peer.coming.clear();
         if pending.proof.upgrade.is_some() {
             peer.tree_refused(&pending.proof);
-        } else if let Some(block) = pending.proof.block {
-            // It said that it has it, and has not.
+        } else if let Some(block) = pending.proof.block.filter(|_| pending.proof.fork == peer.fork()) {
+            // It said that it has it, and has not; in another fork it may have another.
             peer.have.range(block.index, 1, Fill::Clear);
         }
         if reason >= NOT_AVAILABLE {
