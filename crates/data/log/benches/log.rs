@@ -95,6 +95,7 @@ fn main() -> Result {
     if runs("large") {
         let large = append("append 64 KiB, 16 at a time", log()?, &blocks(1000, 65536), 16)?;
         replicate("prove and take 64 KiB, one at a time", &large, 1)?;
+        replicate("prove and take 64 KiB, 16 at a time", &large, 16)?;
     }
     Ok(())
 }

@@ -3,7 +3,9 @@
 use super::Log;
 use super::draft::{Draft, View};
 use crate::proof::{self, Nodes as _};
-use crate::{Auth, BadProof, Durability, Manifest, Node, Proof, Slot, Storage, StorageError, Table, Tree};
+use crate::{
+    Auth, BadProof, Durability, Manifest, Node, Proof, Slot, Storage, StorageError, Table, Tree, hash,
+};
 use bytes::Bytes;
 
 /// What a proof brought.
@@ -88,7 +90,7 @@ impl<S: Storage> Log<S> {
     /// Checks `proof` and keeps what it brings.
     pub fn apply(&mut self, proof: &Proof, durability: Durability) -> Result<Applied, ProofError> {
         let mut draft = self.draft();
-        let applied = self.take(&mut draft, proof);
+        let applied = self.take(&mut draft, proof, None);
         if applied.is_ok() {
             self.commit(draft, durability)?;
         }
@@ -103,18 +105,30 @@ impl<S: Storage> Log<S> {
         durability: Durability,
     ) -> Result<Vec<Result<Applied, ProofError>>, StorageError> {
         let mut draft = self.draft();
-        let applied: Vec<_> = proofs.iter().map(|proof| self.take(&mut draft, proof)).collect();
+        let bodies: Vec<_> = proofs.iter().filter_map(|proof| Some(&proof.block.as_ref()?.value)).collect();
+        let mut hashes = hash::leaves(&bodies).into_iter();
+        let mut applied = Vec::with_capacity(proofs.len());
+        for proof in proofs {
+            let body = proof.block.as_ref().and_then(|_| hashes.next());
+            applied.push(self.take(&mut draft, proof, body));
+        }
         self.commit(draft, durability)?;
         Ok(applied)
     }
 
     /// Checks `proof` without keeping anything.
     pub fn verify(&self, proof: &Proof) -> Result<(), ProofError> {
-        self.check(&self.draft(), proof).map(|_| ())
+        self.check(&self.draft(), proof, None).map(|_| ())
     }
 
-    fn take(&mut self, draft: &mut Draft, proof: &Proof) -> Result<Applied, ProofError> {
-        let checked = self.check(draft, proof)?;
+    /// Checks a proof, with the hash of its body if that is known, and adds what it brings to the draft.
+    fn take(
+        &mut self,
+        draft: &mut Draft,
+        proof: &Proof,
+        body: Option<[u8; 32]>,
+    ) -> Result<Applied, ProofError> {
+        let checked = self.check(draft, proof, body)?;
         let mut applied = Applied { manifest: checked.auth.is_some(), ..Applied::default() };
         // Reads come before the first change, so that a failing one leaves the draft whole.
         self.load_groups(draft, &checked.nodes)?;
@@ -143,14 +157,14 @@ impl<S: Storage> Log<S> {
         Ok(applied)
     }
 
-    fn check(&self, draft: &Draft, proof: &Proof) -> Result<Checked, ProofError> {
+    fn check(&self, draft: &Draft, proof: &Proof, body: Option<[u8; 32]>) -> Result<Checked, ProofError> {
         if draft.frozen {
             return Err(ProofError::Frozen);
         }
         if proof.fork != draft.tree.fork {
             return Err(ProofError::Fork { proof: proof.fork, log: draft.tree.fork });
         }
-        let proof::Loose { mut nodes, told, mut root } = proof::loose(proof)?;
+        let proof::Loose { mut nodes, told, mut root } = proof::loose(proof, body)?;
         let mut auth = self.auth_by(draft, proof)?;
         let mut tree = None;
         if let Some(upgrade) = &proof.upgrade {

@@ -114,7 +114,7 @@ impl<S: Storage> Log<S> {
         if proof.fork != reorg.tree.fork || (fork, length) != (self.tree.fork, self.tree.length()) {
             return Err(ProofError::Fork { proof: proof.fork, log: self.tree.fork });
         }
-        let loose = proof::loose(proof)?;
+        let loose = proof::loose(proof, None)?;
         let Some(root) = loose.root else { return Ok(()) };
         let Some(known) = reorg.node(root.index) else {
             return Err(ProofError::Untied { index: root.index });
@@ -163,7 +163,7 @@ impl<S: Storage> Log<S> {
         proof: &Proof,
         upgrade: &crate::UpgradeProof,
     ) -> Result<(proof::Grown, Auth, proof::Loose), ProofError> {
-        let loose = proof::loose(proof)?;
+        let loose = proof::loose(proof, None)?;
         let auth = match self
             .auth
             .clone()

@@ -2,7 +2,7 @@
 
 use super::{Proof, UpgradeProof, path};
 use crate::tree::Misplaced;
-use crate::{Manifest, Node, Prologue, Tree, flat};
+use crate::{Manifest, Node, Prologue, Tree, flat, hash};
 
 /// Nodes that a proof ties together, not yet to anything known.
 #[derive(Debug, Default)]
@@ -61,14 +61,15 @@ impl Queue<'_> {
     }
 }
 
-/// Computes everything above the block, node and seek of `proof`. A body is hashed here.
-pub(crate) fn loose(proof: &Proof) -> Result<Loose, BadProof> {
+/// Computes everything above the block, node and seek of `proof`; `body` is the hash of its body.
+pub(crate) fn loose(proof: &Proof, body: Option<[u8; 32]>) -> Result<Loose, BadProof> {
     let mut loose = Loose::default();
     if let Some(first) = proof.seek.as_ref().and_then(|seek| seek.nodes.first().map(|_| &seek.nodes)) {
         loose.climb_from_told(check(first[0].index)?, first)?;
     }
     if let Some(block) = &proof.block {
-        let leaf = Node::leaf(check(block.index)?, &block.value);
+        let hash = body.unwrap_or_else(|| hash::leaf(&block.value));
+        let leaf = Node { index: 2 * check(block.index)?, size: block.value.len() as u64, hash };
         let queue = Queue { nodes: block.nodes.iter(), extra: loose.root };
         loose.nodes.push(leaf);
         loose.climb(leaf, queue)?;
