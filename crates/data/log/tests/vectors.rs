@@ -233,7 +233,7 @@ fn proofs_are_the_same_node_by_node_and_hold() {
 #[test]
 fn several_signers_sign_the_same() {
     let all = vectors("several");
-    assert_eq!(all.as_array().unwrap().len(), 5);
+    assert_eq!(all.as_array().unwrap().len(), 6);
     for vector in all.as_array().unwrap() {
         println!("version {} patch {}", vector["version"], vector["allowPatch"]);
         let manifest = Manifest::decode(&bytes(&vector["bytes"])).unwrap();

@@ -231,6 +231,6 @@ save('encrypted.json', {
   compat10: await encrypted(Hypercore10, { encryptionKey })
 })
 save('proofs.json', await proofs())
-save('several.json', [await several(0, false), await several(1, false), await several(1, true), await several(2, false), await several(3, true)])
+save('several.json', [await several(0, false), await several(0, true), await several(1, false), await several(1, true), await several(2, false), await several(3, true)])
 save('oplog.json', { fresh: await oplog({}, false), flushed: await oplog({ compat: false }, true) })
 process.exit(0)
