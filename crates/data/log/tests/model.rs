@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cloudpal_core::Secret;
 use cloudpal_log::{
     AppendError, Create, Durability, EncryptionKey, KeyPair, Log, MemoryStorage, Node, OpenError, Seek, Slot,
-    StorageError, Table, Tree,
+    Storage, StorageError, Table, Tree,
 };
 use common::{Random, seeds};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ impl Run {
             history: vec![Model::default()],
             encrypted,
         };
-        cloudpal_log::Storage::sync(&run.storage).unwrap();
+        Storage::sync(&run.storage).unwrap();
         run.reopen();
         run
     }
@@ -206,6 +206,28 @@ fn an_append_survives_a_crash_whole_or_not_at_all() {
         // After the first crash nothing is unsynced any more, so the second loses nothing.
         assert_eq!(log.length(), length);
         assert_eq!(log.get(0).unwrap().unwrap(), "first");
+    }
+}
+
+#[test]
+fn what_a_failed_commit_left_past_the_end_is_not_taken_for_the_logs() {
+    let [storage, other] = [MemoryStorage::new(), MemoryStorage::new()];
+    let head = Slot::new(Table::Head, 0);
+    let create = Create::single(key_pair().public_key());
+    let mut log = Log::create(storage.clone(), create.clone()).unwrap().with_key_pair(key_pair());
+    log.append(&[Bytes::from_static(b"a")], Durability::Relaxed).unwrap();
+    let before = Storage::get(&storage, head).unwrap();
+    log.append(&vec![Bytes::from_static(b"lost"); 30], Durability::Relaxed).unwrap();
+    storage.damage(head, before);
+    let mut log = Log::open(storage.clone()).unwrap().with_key_pair(key_pair());
+    let mut model = Log::create(other.clone(), create).unwrap().with_key_pair(key_pair());
+    model.append(&[Bytes::from_static(b"a")], Durability::Relaxed).unwrap();
+    for _ in 0..20 {
+        log.append(&[Bytes::from_static(b"b")], Durability::Relaxed).unwrap();
+        model.append(&[Bytes::from_static(b"b")], Durability::Relaxed).unwrap();
+        for slot in tree_slots(&other) {
+            assert_eq!(Storage::get(&storage, slot).unwrap(), Storage::get(&other, slot).unwrap());
+        }
     }
 }
 

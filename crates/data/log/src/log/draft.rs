@@ -118,6 +118,8 @@ impl<S: Storage> Log<S> {
             other => other?,
         };
         let mut group = record.and_then(|record| Group::decode(key, &record).ok()).unwrap_or_default();
+        // A commit that failed may have reached the disk all the same: what is past the end is not of this log.
+        group.truncate(self.tree.length());
         for root in self.tree.roots().iter().filter(|root| group_of(root.index) == key) {
             group.put(*root);
         }
