@@ -4,6 +4,7 @@ use crate::lock::WriterGuard;
 use crate::range::Walk;
 use crate::{Bee, Entry, Range, ReadError, WriteError, tree};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Operations that are appended together: all or none, and readers see all or none. See [`Bee::batch`].
 pub struct Batch {
@@ -23,6 +24,30 @@ enum State {
 impl Batch {
     pub(crate) fn new(bee: Bee) -> Self {
         Batch { bee, state: State::Idle }
+    }
+
+    /// Goes on with the keys of `sub`, another sub-database of the same bee (or the whole), so that one batch changes
+    /// several. Both must come from one [`Bee::new`].
+    ///
+    /// ```
+    /// # use cloudpal_bee::{Bee, Options};
+    /// # use cloudpal_log::{KeyPair, MemoryFeed};
+    /// # let feed = MemoryFeed::create(KeyPair::from_seed(&[7; 32]));
+    /// # let bee = Bee::new(std::sync::Arc::new(feed), Options::default());
+    /// let (people, by_city) = (bee.sub("people"), bee.sub("by-city"));
+    /// let mut batch = people.batch();
+    /// batch.put("ada", "London")?;
+    /// batch.select(&by_city)?;
+    /// batch.put("London/ada", "")?;
+    /// batch.flush()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn select(&mut self, sub: &Bee) -> Result<(), WriteError> {
+        if !Arc::ptr_eq(&self.bee.shared, &sub.shared) {
+            return Err(WriteError::OtherBee);
+        }
+        self.bee = sub.clone();
+        Ok(())
     }
 
     /// Puts `value` at `key`; returns the block it will be in. See [`Bee::put`].

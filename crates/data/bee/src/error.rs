@@ -67,6 +67,9 @@ pub enum WriteError {
     /// An earlier operation of this batch failed half way.
     #[error("an earlier operation of this batch failed: begin a new one")]
     BatchBroken,
+    /// A batch cannot go on in a map that it does not lock.
+    #[error("this sub-database belongs to another bee than the batch: begin a batch of its own")]
+    OtherBee,
     /// A key and value that no block holds.
     #[error(
         "key and value have {bytes} bytes and a block holds at most {limit}: keep large values elsewhere"

@@ -64,6 +64,24 @@ fn a_batch_keeps_others_out_until_it_is_flushed_or_dropped() {
 }
 
 #[test]
+fn one_batch_changes_several_sub_databases_at_once() {
+    let bee = bee();
+    let (a, b) = (bee.sub("a"), bee.sub("b"));
+    let mut batch = a.batch();
+    batch.put("k", "1").unwrap();
+    batch.select(&b).unwrap();
+    batch.put("k", "2").unwrap();
+    batch.select(&bee).unwrap();
+    assert_eq!(batch.get("a\0k").unwrap().unwrap().value_str(), Some("1"));
+    assert!(matches!(batch.select(&self::bee()), Err(WriteError::OtherBee)));
+    assert_eq!(bee.version(), 1);
+    batch.flush().unwrap();
+    assert_eq!(bee.version(), 3);
+    let value = |bee: &Bee| bee.get("k").unwrap().map(|entry| entry.value_str().unwrap().to_owned());
+    assert_eq!((value(&a), value(&b), value(&bee)), (Some("1".into()), Some("2".into()), None));
+}
+
+#[test]
 fn a_deleted_key_is_not_found_in_the_nodes_it_leaves() {
     let bee = bee();
     // The ninth key is the one between the halves when the root is split, so both halves are in its block.
