@@ -4,9 +4,12 @@ use crate::store::Inner;
 use crate::{Namespace, Store};
 use cloudpal_log::{Durability, StorageError, Table};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// How many records one batch removes.
 const CHUNK: usize = 10_000;
+/// How often a log is looked at that is to be deleted, 5 ms apart.
+const PATIENCE: u32 = 40;
 
 /// What a store takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl Store {
     /// Deletes a log with all that is kept about it here. [`gc`](Self::gc) gives its space back.
     pub fn delete(&self, key: [u8; 32]) -> Result<(), DeleteError> {
         let id = self.inner.id(&cloudpal_log::hash::discovery_key(&key));
-        if self.inner.all_open().iter().any(|shared| shared.id == id) {
+        if !self.inner.wait_unused(id) {
             return Err(DeleteError::InUse);
         }
         if self.inner.record(id)?.is_none() {
@@ -103,6 +106,17 @@ impl Store {
 }
 
 impl Inner {
+    /// Whether nobody uses a log. The thread that tends the store lets go of it up to a moment after its last user.
+    fn wait_unused(&self, id: LogId) -> bool {
+        (0..PATIENCE).any(|_| {
+            let unused = !self.all_open().iter().any(|shared| shared.id == id);
+            if !unused {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            unused
+        })
+    }
+
     /// Removes all slots of a log; how many there were.
     pub(crate) fn remove_slots(&self, id: LogId) -> Result<u64, StorageError> {
         let mut places = Vec::new();

@@ -27,7 +27,9 @@
 
 mod disk;
 mod exchange;
+mod fetch;
 mod gc;
+mod info;
 mod key;
 mod loss;
 mod net;
@@ -42,14 +44,16 @@ mod tend;
 mod which;
 
 pub use disk::FormatError;
+pub use fetch::Fetch;
 pub use gc::{DeleteError, LogUsage, Swept, Usage};
+pub use info::Info;
 pub use key::{Namespace, PrimaryKey, StoreKey, UnsealError, seal, unseal};
 pub use loss::{Extent, Loss, Lossy};
 pub use net::{Access, ConnectError, Connection, HandshakeError, Server};
 pub use open::OpenError;
 pub use options::{Memory, Options};
 pub use repair::{LogRepaired, Repaired, repair};
-pub use session::{Fetch, Info, Session};
+pub use session::Session;
 pub use shared::OpenLogError;
 pub use store::Store;
 pub use which::{LogOptions, Which};

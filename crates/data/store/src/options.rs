@@ -51,9 +51,9 @@ impl Memory {
         self.0 / 4
     }
 
-    /// What one of two rooms gathers before it is flushed. While it is flushed, as much again may gather.
+    /// What one of two rooms gathers before it is flushed. Meanwhile up to twice as much may gather.
     pub(crate) fn buffer(self) -> u64 {
-        self.0 * 3 / 16
+        self.0 / 8
     }
 }
 

@@ -4,12 +4,10 @@ use crate::disk::Mark;
 use crate::exchange::Answer;
 use crate::shared::{Shared, State};
 use crate::store::Inner;
-use crate::{LogOptions, Loss};
+use crate::{Fetch, Info, LogOptions, Loss};
 use bytes::Bytes;
-use cloudpal_log::replicate::{Order, WantId};
-use cloudpal_log::{
-    AppendError, Durability, Feed, FeedError, Manifest, ReadError, Seek, StorageError, TruncateError,
-};
+use cloudpal_log::replicate::Order;
+use cloudpal_log::{AppendError, Durability, Feed, FeedError, ReadError, Seek, StorageError, TruncateError};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -22,70 +20,6 @@ pub struct Session {
     shared: Arc<Shared>,
     durability: Durability,
     get_timeout: Duration,
-}
-
-/// A log in numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// The log's key.
-    pub key: [u8; 32],
-    /// What peers look for.
-    pub discovery_key: [u8; 32],
-    /// Number of blocks.
-    pub length: u64,
-    /// Bytes of all blocks, without padding.
-    pub byte_length: u64,
-    /// How often the log was truncated.
-    pub fork: u64,
-    /// All blocks below this are held here.
-    pub contiguous: u64,
-    /// How many blocks are held here.
-    pub held: u64,
-    /// Bytes of block bodies held here.
-    pub held_bytes: u64,
-    /// The hash that is signed.
-    pub tree_hash: [u8; 32],
-    /// Who may sign; none as long as only the key is known.
-    pub manifest: Option<Manifest>,
-    /// Whether it is a compat log.
-    pub compat: bool,
-    /// Whether it can be written here.
-    pub writable: bool,
-    /// What it had once and has no more.
-    pub lost: Option<crate::Lossy>,
-    /// Whether its owner was seen to have signed two histories: it takes nothing more.
-    pub conflict: bool,
-    /// How many peers have it open too.
-    pub peers: usize,
-}
-
-/// Blocks that peers are asked for, until this is dropped.
-pub struct Fetch {
-    inner: Arc<Inner>,
-    shared: Arc<Shared>,
-    want: WantId,
-}
-
-impl Fetch {
-    /// Waits until all are held, at most for `timeout`; whether they are.
-    pub fn wait(&self, timeout: Duration) -> bool {
-        let until = Instant::now() + timeout;
-        let mut state = self.shared.lock();
-        loop {
-            let done = state.exchange.answer(self.want).is_some();
-            let left = until.saturating_duration_since(Instant::now());
-            if done || left.is_zero() || self.inner.is_closed() {
-                return done;
-            }
-            state = self.shared.wait(state, left);
-        }
-    }
-}
-
-impl Drop for Fetch {
-    fn drop(&mut self) {
-        self.shared.lock().exchange.unwant(self.want);
-    }
 }
 
 impl Session {

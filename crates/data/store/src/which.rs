@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// Which log to open.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for a moment whenever a log is opened")]
 pub enum Which {
     /// One whose signing key the store derives from a name.
     Named {

@@ -1,5 +1,7 @@
 //! What is not as it was written is told, never taken for the truth.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use bytes::Bytes;

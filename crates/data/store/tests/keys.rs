@@ -1,5 +1,7 @@
 //! Names become the keys that npm corestore 7.12.5 makes of them. `vectors/corestore.json` was written by it.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use cloudpal_log::Feed;

@@ -1,5 +1,7 @@
 //! A store against a plain model: random programs over several logs, closed and opened in between.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Two stores over loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,36 +1,32 @@
 use super::crypt::Crypt;
 use super::fault::{damaged, engine_fault, file_fault, guarded};
 use super::group::Group;
-use super::journal::Item;
 use super::lengths::{Lengths, LogId, Mark};
-use super::place::{Place, Room};
+use super::place::Place;
+use super::rooms::{Rooms, make};
 use super::second::Second;
 use super::space::Space;
 use crate::options::Memory;
 use bytes::Bytes;
 use cloudpal_log::{Durability, StorageError};
-use fjall::{
-    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch,
-    PersistMode,
-};
-use std::fs::File;
+use fjall::{AbstractTree, Keyspace, OwnedWriteBatch, PersistMode};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-/// Blocks of this size and more go to files of their own, so that compaction moves pointers only.
-const APART: u32 = 4096;
-/// Size of such a file: what must be half empty before its space comes back.
-const BODY_FILE: u64 = 16 << 20;
-/// The engine's journals may take this much disk before the oldest is emptied. Its own minimum.
-const JOURNALS: u64 = 64 << 20;
 /// Small records are flushed after this many bytes were written in all, or they would pin every journal.
 const LAG: u64 = 32 << 20;
 
 /// Replication that a full disk had stopped goes on with this many bytes.
 const ROOM: u64 = 4 << 20;
+
+/// While a flush is late, memory may grow to this many times its limit before writers wait.
+const PATIENCE: u64 = 2;
+
+/// A batch that removes something and adds no more than this, in bytes, is never refused for lack of space.
+const SMALL: u64 = 64 << 10;
 
 /// One change, already resolved: at most one for each place in a batch.
 pub(crate) struct Write {
@@ -39,63 +35,33 @@ pub(crate) struct Write {
     pub value: Option<Bytes>,
 }
 
+/// Looks at a sealed record.
+type Visit<'a> = dyn FnMut(&Place, &[u8]) -> Result<ControlFlow<()>, StorageError> + 'a;
+
 /// fjall with encryption, two synced places, limits on memory and disk. All logs of a store share it.
 pub(crate) struct Engine {
-    folder: PathBuf,
-    memory: Memory,
-    crypt: Crypt,
-    group: Group,
-    second: Second,
-    space: Space,
-    state: RwLock<State>,
+    pub(super) folder: PathBuf,
+    pub(super) memory: Memory,
+    pub(super) crypt: Crypt,
+    pub(super) group: Group,
+    pub(super) second: Second,
+    pub(super) space: Space,
+    pub(super) state: RwLock<State>,
     /// The engine refused a write and takes no more until it is opened again.
-    stopped: AtomicBool,
-    flushing: Mutex<Lag>,
+    pub(super) stopped: AtomicBool,
+    pub(super) flushing: Mutex<Lag>,
 }
 
-enum State {
-    Open(Open),
+pub(super) enum State {
+    Open(Rooms),
     /// Opening again failed; the next write tries once more.
     Stopped,
     Closed,
 }
 
-struct Open {
-    db: Database,
-    small: Keyspace,
-    bodies: Keyspace,
-}
-
 #[derive(Default)]
-struct Lag {
+pub(super) struct Lag {
     small: u64,
-}
-
-impl Open {
-    fn new(folder: &Path, memory: Memory) -> fjall::Result<Self> {
-        let db = Database::builder(folder)
-            .cache_size(memory.cache())
-            // One worker can wait for itself: its queue is bounded and it also fills it.
-            .worker_threads(2)
-            .max_journaling_size(JOURNALS)
-            .open()?;
-        // Flushing is decided below, where a writer can wait for it; the engine itself only asks for it, again
-        // and again until its queue is full.
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(1 << 40);
-        let apart = KvSeparationOptions::default().separation_threshold(APART).file_target_size(BODY_FILE);
-        let small = db.keyspace("small", options)?;
-        let bodies = db.keyspace("bodies", || options().with_kv_separation(Some(apart)))?;
-        // fjall 3.1 leaves the names of new folders to chance.
-        File::open(folder.join("keyspaces"))?.sync_all()?;
-        Ok(Open { db, small, bodies })
-    }
-
-    fn room(&self, room: Room) -> &Keyspace {
-        match room {
-            Room::Small => &self.small,
-            Room::Bodies => &self.bodies,
-        }
-    }
 }
 
 impl Engine {
@@ -110,7 +76,7 @@ impl Engine {
         if !folder.exists() {
             make(&folder, memory)?;
         }
-        let open = guarded(|| Open::new(&folder, memory)).map_err(|error| engine_fault("open", error))?;
+        let open = guarded(|| Rooms::new(&folder, memory)).map_err(|error| engine_fault("open", error))?;
         let second = Second::start(lengths).map_err(|error| file_fault("open", error))?;
         Ok(Engine {
             folder,
@@ -175,12 +141,7 @@ impl Engine {
         })
     }
 
-    fn scan(
-        &self,
-        first: &Place,
-        end: &Place,
-        visit: &mut dyn FnMut(&Place, &[u8]) -> Result<ControlFlow<()>, StorageError>,
-    ) -> Result<(), StorageError> {
+    pub(super) fn scan(&self, first: &Place, end: &Place, visit: &mut Visit<'_>) -> Result<(), StorageError> {
         let state = self.hold();
         let open = state.open()?;
         for item in open.room(first.room()).range(first.as_bytes().as_slice()..end.as_bytes().as_slice()) {
@@ -207,14 +168,16 @@ impl Engine {
                 (write.place, value)
             })
             .collect();
-        let bytes = sealed.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len) as u64 + 64).sum();
-        let frees = sealed.iter().all(|(_, value)| value.is_none());
-        if !frees {
-            self.space.take(bytes)?;
-        }
+        let bytes: u64 =
+            sealed.iter().map(|(_, value)| value.as_ref().map_or(0, |value| value.len() as u64 + 64)).sum();
+        // What gives space back must be possible when there is none.
+        let frees = bytes < SMALL && sealed.iter().any(|(_, value)| value.is_none());
         let ticket = {
             let state = self.alive()?;
             let open = state.open()?;
+            if !frees {
+                self.space.take(bytes, open.db.write_buffer_size())?;
+            }
             let mut batch = OwnedWriteBatch::with_capacity(open.db.clone(), sealed.len())
                 .durability(Some(PersistMode::Buffer));
             for (place, value) in sealed {
@@ -277,87 +240,9 @@ impl Engine {
         &self.second
     }
 
-    /// Brings back what was cut off the journal behind damage: batches that were whole, record by record, each only if
-    /// it opens in its place. Returns how many batches.
-    pub(crate) fn restore(&self, batches: &[Vec<Item>]) -> Result<usize, StorageError> {
-        let state = self.alive()?;
-        let open = state.open()?;
-        for items in batches {
-            let mut batch = open.db.batch();
-            for item in items {
-                let room = [&open.small, &open.bodies].into_iter().find(|room| room.id() == item.keyspace);
-                let (Some(room), Some(place)) = (room, Place::from_bytes(&item.key)) else { continue };
-                match &item.value {
-                    None => batch.remove(room, &item.key[..]),
-                    Some(sealed) if self.crypt.open(place.as_bytes(), sealed).is_some() => {
-                        batch.insert(room, &item.key[..], &sealed[..]);
-                    }
-                    Some(_) => {}
-                }
-            }
-            batch.commit().map_err(|error| self.stop("write to", error))?;
-        }
-        open.db.persist(PersistMode::SyncData).map_err(|error| engine_fault("sync", error))?;
-        Ok(batches.len())
-    }
-
     /// Bytes that may be written before writers are refused.
     pub(crate) fn room(&self) -> u64 {
         self.space.room()
-    }
-
-    /// All logs that have slots among the small records.
-    pub(crate) fn logs(&self) -> Result<Vec<LogId>, StorageError> {
-        let mut logs = Vec::new();
-        let mut at = Place::first_slot();
-        loop {
-            let mut found = None;
-            self.scan(&at, &Place::slots_end(), &mut |place, _| {
-                found = Some(place.log());
-                Ok(ControlFlow::Break(()))
-            })?;
-            let Some(log) = found else { return Ok(logs) };
-            logs.push(log);
-            at = Place::log_end(log);
-        }
-    }
-
-    /// Writes all memory down, rewrites what holds removed records, and gives its space back to the disk.
-    pub(crate) fn compact(&self) -> Result<(), StorageError> {
-        {
-            let state = self.alive()?;
-            let open = state.open()?;
-            for room in [&open.small, &open.bodies] {
-                // The first round learns what is stale in block files, the second moves what is not.
-                for _ in 0..2 {
-                    let lag = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.rotate(open, room)?;
-                    self.wait_flushed(open, room)?;
-                    drop(lag);
-                    room.major_compact().map_err(|error| engine_fault("compact", error))?;
-                }
-            }
-        }
-        self.renew()
-    }
-
-    /// Opens the engine again with an empty journal: only then it removes files that compaction has replaced.
-    fn renew(&self) -> Result<(), StorageError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let open = state.open()?;
-        for room in [&open.small, &open.bodies] {
-            self.rotate(open, room)?;
-            self.wait_flushed(open, room)?;
-        }
-        // Everything is in tables, which are synced; the journal has nothing to add.
-        *state = State::Stopped;
-        self.stopped.store(true, Ordering::Release);
-        super::journal::empty(&self.folder).map_err(|error| file_fault("write to", error))?;
-        let open =
-            guarded(|| Open::new(&self.folder, self.memory)).map_err(|error| engine_fault("open", error))?;
-        *state = State::Open(open);
-        self.stopped.store(false, Ordering::Release);
-        Ok(())
     }
 
     /// Closes the engine, everything synced. Whoever still holds it gets [`StorageError::Closed`].
@@ -372,28 +257,35 @@ impl Engine {
     }
 
     /// Flushes memory that has grown past its limit, after waiting for the flush before.
-    fn flush_some(&self, open: &Open, bytes: u64) -> Result<(), StorageError> {
-        let full = |room: &Keyspace| room.tree.active_memtable().size() > self.memory.buffer();
+    fn flush_some(&self, open: &Rooms, bytes: u64) -> Result<(), StorageError> {
+        let full =
+            |room: &Keyspace, times: u64| room.tree.active_memtable().size() > times * self.memory.buffer();
         let mut lag = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         lag.small += bytes;
-        if full(&open.bodies) {
+        if full(&open.bodies, 1) && self.may_rotate(&open.bodies, full(&open.bodies, PATIENCE)) {
             self.rotate(open, &open.bodies)?;
         }
-        if full(&open.small) || lag.small > LAG {
+        let wanted = full(&open.small, 1) || lag.small > LAG;
+        if wanted && self.may_rotate(&open.small, full(&open.small, PATIENCE) || lag.small > PATIENCE * LAG) {
             self.rotate(open, &open.small)?;
             lag.small = 0;
         }
         Ok(())
     }
 
-    fn rotate(&self, open: &Open, room: &Keyspace) -> Result<(), StorageError> {
+    /// Whether a room can be rotated without waiting for the flush before, or must be all the same.
+    fn may_rotate(&self, room: &Keyspace, must: bool) -> bool {
+        must || room.sealed_memtable_count() == 0
+    }
+
+    pub(super) fn rotate(&self, open: &Rooms, room: &Keyspace) -> Result<(), StorageError> {
         self.wait_flushed(open, room)?;
         room.rotate_memtable().map_err(|error| self.stop("flush", error))?;
         Ok(())
     }
 
     /// Waits until nothing of a room is on its way to a table.
-    fn wait_flushed(&self, open: &Open, room: &Keyspace) -> Result<(), StorageError> {
+    pub(super) fn wait_flushed(&self, open: &Rooms, room: &Keyspace) -> Result<(), StorageError> {
         let mut naps = 0_u32;
         while room.sealed_memtable_count() > 0 {
             std::thread::sleep(Duration::from_micros(200));
@@ -407,7 +299,7 @@ impl Engine {
     }
 
     /// After any refused write the engine takes no other.
-    fn stop(&self, doing: &'static str, error: fjall::Error) -> StorageError {
+    pub(super) fn stop(&self, doing: &'static str, error: fjall::Error) -> StorageError {
         self.stopped.store(true, Ordering::Release);
         // What stopped a flush is not told to the next writer; on a disk without room it was that.
         if self.space.room() == 0 { StorageError::Full } else { engine_fault(doing, error) }
@@ -418,7 +310,7 @@ impl Engine {
     }
 
     /// The engine, opened again if a refused write had stopped it and there is room now.
-    fn alive(&self) -> Result<RwLockReadGuard<'_, State>, StorageError> {
+    pub(super) fn alive(&self) -> Result<RwLockReadGuard<'_, State>, StorageError> {
         if !self.stopped.load(Ordering::Acquire) {
             return Ok(self.hold());
         }
@@ -432,7 +324,7 @@ impl Engine {
             for cut in super::journal::check(&self.folder, &self.folder).map_err(|e| file_fault("read", e))? {
                 std::fs::remove_file(cut).map_err(|error| file_fault("write to", error))?;
             }
-            let open = guarded(|| Open::new(&self.folder, self.memory))
+            let open = guarded(|| Rooms::new(&self.folder, self.memory))
                 .map_err(|error| engine_fault("open", error))?;
             *state = State::Open(open);
             self.stopped.store(false, Ordering::Release);
@@ -442,21 +334,8 @@ impl Engine {
     }
 }
 
-/// Makes an engine aside and renames it: one that was interrupted while it was made never opens again.
-fn make(folder: &Path, memory: Memory) -> Result<(), StorageError> {
-    let aside = folder.with_extension("new");
-    let fault = |error| file_fault("create", error);
-    if aside.exists() {
-        std::fs::remove_dir_all(&aside).map_err(fault)?;
-    }
-    drop(guarded(|| Open::new(&aside, memory)).map_err(|error| engine_fault("create", error))?);
-    std::fs::rename(&aside, folder).map_err(fault)?;
-    let parent = folder.parent().unwrap_or(Path::new("."));
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(fault)
-}
-
 impl State {
-    fn open(&self) -> Result<&Open, StorageError> {
+    pub(super) fn open(&self) -> Result<&Rooms, StorageError> {
         match self {
             State::Open(open) => Ok(open),
             State::Stopped => Err(StorageError::Full),

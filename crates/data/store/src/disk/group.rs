@@ -118,7 +118,11 @@ mod tests {
         assert_eq!(group.wait(ticket, |_| Err("broken")), Err("broken"));
         assert!(group.dirty());
         let mut seen = Vec::new();
-        group.wait(ticket, |marks| Ok::<(), ()>(seen.extend_from_slice(marks))).unwrap();
+        let keep = |marks: &[_]| {
+            seen.extend_from_slice(marks);
+            Ok::<(), ()>(())
+        };
+        group.wait(ticket, keep).unwrap();
         assert_eq!(seen, [([1; 16], mark)]);
     }
 }

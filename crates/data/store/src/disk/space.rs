@@ -1,6 +1,6 @@
 use cloudpal_log::StorageError;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Keeps a store from filling its disk: what it may still write before free space is looked at again.
 ///
@@ -10,7 +10,6 @@ pub(crate) struct Space {
     keep_free: u64,
     quota: Option<u64>,
     left: AtomicI64,
-    refused: AtomicU64,
 }
 
 /// At most this much is written between two looks.
@@ -19,24 +18,23 @@ const STRIDE: u64 = 8 << 20;
 impl Space {
     /// For a store in `folder` that leaves `keep_free` bytes of its file system free and takes at most `quota` bytes.
     pub(crate) fn new(folder: PathBuf, keep_free: u64, quota: Option<u64>) -> Self {
-        Space { folder, keep_free, quota, left: AtomicI64::new(0), refused: AtomicU64::new(0) }
+        Space { folder, keep_free, quota, left: AtomicI64::new(0) }
     }
 
-    /// Books `bytes` of writing, or refuses.
-    pub(crate) fn take(&self, bytes: u64) -> Result<(), StorageError> {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if self.left.fetch_sub(bytes, Ordering::Relaxed) >= bytes {
+    /// Books `bytes` of writing, or refuses. The engine writes everything twice, to its journal and later to its
+    /// tables; `pending` bytes wait for that already.
+    pub(crate) fn take(&self, bytes: u64, pending: u64) -> Result<(), StorageError> {
+        let booked = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.left.fetch_sub(booked, Ordering::Relaxed) >= booked {
             return Ok(());
         }
-        let room = self.room();
-        let stride = i64::try_from(STRIDE.min(room / 4)).unwrap_or(i64::MAX);
-        self.left.store(stride, Ordering::Relaxed);
-        // The engine writes a body twice: to its journal and, later, to its tables.
-        if room / 2 < bytes as u64 {
+        let room = self.room().saturating_sub(pending) / 2;
+        if room < bytes {
             self.left.store(0, Ordering::Relaxed);
-            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(StorageError::Full);
         }
+        let stride = STRIDE.min((room - bytes) / 4);
+        self.left.store(i64::try_from(stride).unwrap_or(i64::MAX), Ordering::Relaxed);
         Ok(())
     }
 

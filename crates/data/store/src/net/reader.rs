@@ -74,7 +74,7 @@ impl Reader {
 
     /// Reads once, with room for the rest of a frame that has begun.
     fn gulp(&mut self) -> Result<(), ReadFault> {
-        let room = self.frames.missing().max(GULP).min(GULP * 4);
+        let room = self.frames.missing().clamp(GULP, GULP * 4);
         let buffer = self.frames.buffer();
         let before = buffer.len();
         buffer.resize(before + room, 0);
