@@ -190,11 +190,13 @@ async function several(version, allowPatch) {
 }
 
 // A whole log of 10 as its files, taken while entries lie in the oplog after the header.
-async function oplog(opts, flush) {
+async function oplog(opts, flush, big) {
   const folder = dir()
   let core = new Hypercore10(folder, { keyPair: pair(1), ...opts })
   await core.ready()
   await core.setUserData('colour', Buffer.from('green'))
+  // More than the oplog's page takes: the state goes to a file of its own.
+  if (big) await core.setUserData('big', Buffer.alloc(5000))
   for (let i = 0; i < 9; i++) await core.append(block(i))
   await core.truncate(7)
   await core.append([block(7), block(8), block(9)])
@@ -207,7 +209,7 @@ async function oplog(opts, flush) {
   const result = { key: hex(core.key), length: core.length, fork: core.fork, treeHash: hex(await core.treeHash()), has: [] }
   for (let i = 0; i < core.length; i++) result.has.push(await core.has(i))
   await core.close()
-  for (const name of ['oplog', 'tree', 'bitfield', 'data']) {
+  for (const name of ['oplog', 'tree', 'bitfield', 'data', ...(big ? ['header'] : [])]) {
     // Zeros at the end and between the two headers are most of it.
     files[name] = hex(readFileSync(join(folder, name))).replace(/(00){64,}/g, (zeros) => `(${zeros.length / 2})`)
   }
@@ -232,5 +234,5 @@ save('encrypted.json', {
 })
 save('proofs.json', await proofs())
 save('several.json', [await several(0, false), await several(0, true), await several(1, false), await several(1, true), await several(2, false), await several(3, true)])
-save('oplog.json', { fresh: await oplog({}, false), flushed: await oplog({ compat: false }, true) })
+save('oplog.json', { fresh: await oplog({}, false), flushed: await oplog({ compat: false }, true), external: await oplog({ compat: false }, true, true) })
 process.exit(0)
