@@ -106,6 +106,8 @@ pub struct Lifecycle {
     paid: Paid,
     /// What should happen once it sleeps.
     ring: Option<WakeReason>,
+    /// Somebody wants it asleep who asked before it was up.
+    rest: Option<SleepReason>,
     boots_failed: u8,
     aborts: u8,
 }
@@ -120,7 +122,7 @@ impl Lifecycle {
     /// As stored: the state when the agent last wrote it.
     pub const fn restored(state: PalState) -> Self {
         let paid = if matches!(state, PalState::Unpaid) { Paid::No } else { Paid::Yes };
-        Lifecycle { state, paid, ring: None, boots_failed: 0, aborts: 0 }
+        Lifecycle { state, paid, ring: None, rest: None, boots_failed: 0, aborts: 0 }
     }
 
     /// Where it is.
@@ -146,6 +148,14 @@ impl Lifecycle {
             (S::Booting, Event::BootFailed | Event::Died) => self.boot_failed(),
 
             (S::Awake, Event::SleepAsked(_)) => self.go(S::Quiescing, &[Command::Quiesce]),
+            (S::Booting | S::Waking | S::Resuming, Event::SleepAsked(reason)) => {
+                self.rest = Some(reason);
+                vec![]
+            }
+            (S::Booting | S::Waking | S::Resuming, Event::WakeAsked(_)) => {
+                self.rest = None;
+                vec![]
+            }
             (S::Quiescing | S::Saving, Event::Rang) => self.remember(WakeReason::Packet),
             (S::Quiescing | S::Saving, Event::WakeAsked(reason)) => self.remember(reason),
             (S::Quiescing, Event::Quiesced) => self.quiesced(),
@@ -171,6 +181,7 @@ impl Lifecycle {
 
     fn boot(&mut self) -> Vec<Command> {
         self.boots_failed = 0;
+        self.rest = None;
         self.go(PalState::Booting, &[Command::Boot])
     }
 
@@ -192,9 +203,9 @@ impl Lifecycle {
 
     fn awake(&mut self) -> Vec<Command> {
         self.ring = None;
-        match self.paid {
-            Paid::Yes => self.go(PalState::Awake, &[]),
-            Paid::No => self.go(PalState::Quiescing, &[Command::Quiesce]),
+        match (self.paid, self.rest.take()) {
+            (Paid::Yes, None) => self.go(PalState::Awake, &[]),
+            _ => self.go(PalState::Quiescing, &[Command::Quiesce]),
         }
     }
 
@@ -288,6 +299,21 @@ mod tests {
         pal.handle(Event::Rang);
         assert_eq!(pal.handle(Event::Quiesced), [Command::Save]);
         assert_eq!(pal.handle(Event::Saved), [Command::Restore(WakeReason::Packet)]);
+    }
+
+    #[test]
+    fn asked_to_sleep_before_it_is_up_it_sleeps_as_soon_as_it_is() {
+        for (state, up) in
+            [(S::Booting, Event::Booted), (S::Waking, Event::Woken), (S::Resuming, Event::Woken)]
+        {
+            let mut pal = at(state);
+            assert_eq!(pal.handle(Event::SleepAsked(SleepReason::Owner)), []);
+            assert_eq!(pal.handle(up), [Command::Quiesce], "{state:?}");
+            let mut pal = at(state);
+            pal.handle(Event::SleepAsked(SleepReason::Owner));
+            pal.handle(Event::WakeAsked(WakeReason::Owner));
+            assert_eq!(pal.handle(up), [], "{state:?}: the later wish counts");
+        }
     }
 
     #[test]

@@ -316,7 +316,8 @@ impl Worker {
         use PalState as S;
         let state = self.life.state();
         done(state, &mut self.waiting_asleep, &[S::Asleep, S::Unpaid], &[S::Gone, S::Failed]);
-        done(state, &mut self.waiting_awake, &[S::Awake], &[S::Gone, S::Failed, S::Unpaid]);
+        // Asleep again: somebody wanted that later than they wanted it awake.
+        done(state, &mut self.waiting_awake, &[S::Awake], &[S::Gone, S::Failed, S::Unpaid, S::Asleep]);
     }
 
     fn publish(&mut self) {
