@@ -42,12 +42,13 @@ mod tree;
 pub use encryption::{Cipher, EncryptionKey};
 pub use feed::{Feed, FeedError};
 pub use import::{
-    ImportError, Imported, OldFile, OldFiles, Oplog, OplogEntry, OplogHeader, OplogHeld, OplogState, OplogUpgrade,
+    ImportError, Imported, OldFile, OldFiles, Oplog, OplogEntry, OplogHeader, OplogHeld, OplogState,
+    OplogUpgrade,
 };
 pub use keys::KeyPair;
 pub use log::{
-    AppendError, Appended, Applied, Conflict, Create, Log, MAX_BLOCK, OpenError, ProofError, ReadError, Reorg,
-    ReorgWant, Seek, TruncateError,
+    AppendError, Appended, Applied, Conflict, Create, Log, MAX_BLOCK, OpenError, ProofError, ReadError,
+    Reorg, ReorgWant, Seek, TruncateError,
 };
 pub use manifest::{Auth, Manifest, ManifestError, PartialSignature, Prologue, SignError, Signer};
 pub use memory::MemoryStorage;
