@@ -9,11 +9,13 @@ use crate::path::{DrivePath, Folder};
 use crate::pins::subtract;
 use std::ops::Range;
 
-/// What was freed on this device.
+/// What was freed on this device: only what was held before counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freed {
-    /// Blocks of the blob log that are no longer held here. Some may not have been held before.
+    /// Blocks of the blob log.
     pub blocks: u64,
+    /// Bytes in them, without what the engine adds.
+    pub bytes: u64,
 }
 
 impl Drive {
@@ -49,20 +51,22 @@ impl Drive {
     }
 
     /// Frees all contents, on this device only.
-    pub fn clear_all(&self) -> Result<Freed, WriteError> {
+    pub fn clear_all(&self) -> Result<(), WriteError> {
         let blobs = self.blobs()?;
         let pinned = self.shared.pins.freeze();
         let all = 0..blobs.feed().length();
-        release(blobs, subtract(vec![all], pinned.ranges().collect()))
+        subtract(vec![all], pinned.ranges().collect())
+            .into_iter()
+            .try_for_each(|range| blobs.clear(range))
+            .map_err(WriteError::Free)
     }
 
     /// Frees every block of both logs on this device. What is left is a few bytes that tell how long they are; whoever
     /// owns the logs removes those.
-    pub fn purge(self) -> Result<Freed, WriteError> {
-        let freed = self.clear_all()?;
+    pub fn purge(self) -> Result<(), WriteError> {
+        self.clear_all()?;
         let feed = self.shared.files.feed();
-        feed.clear(0..feed.length()).map_err(WriteError::Truncate)?;
-        Ok(freed)
+        feed.clear(0..feed.length()).map_err(WriteError::Truncate)
     }
 
     /// Frees `contents`, except for blocks that a file of now has; files that `passed` names do not count.
@@ -135,10 +139,14 @@ fn release(blobs: &Blobs, ranges: Vec<Range<u64>>) -> Result<Freed, WriteError> 
     let mut freed = Freed::default();
     for range in ranges {
         let range = range.start..range.end.min(length);
-        if !range.is_empty() {
-            freed.blocks += range.end - range.start;
-            blobs.clear(range).map_err(WriteError::Free)?;
+        for index in range.clone() {
+            // A block that cannot be read can still be freed.
+            if let Ok(Some(block)) = blobs.local(index) {
+                freed.blocks += 1;
+                freed.bytes += block.len() as u64;
+            }
         }
+        blobs.clear(range).map_err(WriteError::Free)?;
     }
     Ok(freed)
 }

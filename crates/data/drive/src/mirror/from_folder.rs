@@ -237,6 +237,9 @@ struct Told<T> {
 impl<T: FnMut(u64) -> bool> Read for Told<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buf)?;
+        if count == 0 {
+            return Ok(0);
+        }
         self.done += count as u64;
         if (self.tell)(self.done) { Ok(count) } else { Err(io::Error::other("stopped")) }
     }

@@ -98,7 +98,7 @@ pub enum Op {
 pub enum Progress<'s> {
     /// The next file. It is told before it is done.
     Step(Step<'s>),
-    /// A content on its way.
+    /// A content on its way. One that is looked at first, to find an equal one, begins again at 0 when it is stored.
     Bytes {
         /// Whose.
         path: &'s str,
