@@ -1,9 +1,10 @@
 use std::fmt;
 
-/// Blocks that were acknowledged and are not on this disk any more.
+/// Blocks that are not on this disk any more.
 ///
-/// Such a log refuses to be written, since other blocks in their place would be a second history. It heals by itself
-/// once a peer has sent it as long as it was. [`Session::give_up_lost`](crate::Session::give_up_lost) ends the wait.
+/// If they were surely acknowledged, the log refuses to be written, since other blocks in their place would be a second
+/// history. It heals by itself once a peer has sent it as long as it was.
+/// [`Session::give_up_lost`](crate::Session::give_up_lost) ends the wait. What a crash cut short is only told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// The log.
@@ -12,7 +13,8 @@ pub struct Loss {
     pub had: Extent,
     /// How long it is now.
     pub has: Extent,
-    /// Whether the blocks were surely acknowledged. If not, they were being written when the machine stopped.
+    /// Whether the blocks were surely acknowledged. If not, they were being written when the machine stopped, and no peer
+    /// has heard of them.
     pub certain: bool,
 }
 

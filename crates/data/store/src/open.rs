@@ -77,6 +77,7 @@ pub(crate) fn open_taken(
     for loss in losses.values() {
         tracing::warn!(had = %loss.had, has = %loss.has, certain = loss.certain, "a log is shorter than it was");
     }
+    settle(&engine, &losses).map_err(fault)?;
     Ok(OpenedStore {
         folder,
         engine,
@@ -116,6 +117,19 @@ pub(crate) fn compare(
 
 fn extent(mark: &Mark) -> Extent {
     Extent { fork: mark.fork, length: mark.length }
+}
+
+/// What was being written when the machine stopped was never acknowledged, and no peer heard of it: it is told once,
+/// and forgotten.
+fn settle(engine: &Engine, losses: &HashMap<LogId, Loss>) -> Result<(), StorageError> {
+    let cut_short = losses.iter().filter(|(_, loss)| !loss.certain);
+    let truths: Vec<_> = cut_short
+        .map(|(id, Loss { key, has, .. })| {
+            let mark = Mark { key: *key, fork: has.fork, length: has.length };
+            (*id, (*has != Extent::default()).then_some(mark))
+        })
+        .collect();
+    if truths.is_empty() { Ok(()) } else { engine.second().settle(&truths) }
 }
 
 /// No crash explains what is missing, so a flipped byte cut the journal: what lies behind it is brought back.

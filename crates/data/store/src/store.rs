@@ -96,7 +96,7 @@ impl Store {
         Ok(self.inner.records()?.into_iter().map(|(_, record)| record.key).collect())
     }
 
-    /// What was acknowledged once and is not here any more. Empty in a sound store. See [`Loss`].
+    /// What was there once and is not any more, as found when the store was opened. Empty in a sound store. See [`Loss`].
     pub fn losses(&self) -> Vec<Loss> {
         self.inner.lock_losses().values().cloned().collect()
     }
@@ -207,7 +207,7 @@ impl Inner {
                 record
             }
         };
-        let loss = self.lock_losses().get(&id).cloned();
+        let loss = self.lock_losses().get(&id).filter(|loss| loss.certain).cloned();
         let shared = Arc::new(Shared::open(self, id, create, record, loss, options)?);
         logs.retain(|_, shared| shared.strong_count() > 0);
         logs.insert(id, Arc::downgrade(&shared));
@@ -283,7 +283,7 @@ impl Inner {
 
     /// Takes what the engine has for the truth.
     pub(crate) fn settle(&self, id: LogId, mark: Option<Mark>) -> Result<(), StorageError> {
-        self.engine.second().settle(id, mark)?;
+        self.engine.second().settle(&[(id, mark)])?;
         self.healed(id);
         Ok(())
     }

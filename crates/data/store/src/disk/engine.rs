@@ -54,7 +54,7 @@ pub(crate) struct Engine {
 
 pub(super) enum State {
     Open(Rooms),
-    /// Opening again failed; the next write tries once more.
+    /// It could not be opened again.
     Stopped,
     Closed,
 }
@@ -225,9 +225,8 @@ impl Engine {
         self.group.wait(ticket, |marks| {
             let second = self.second.begin(marks.to_vec());
             let first = {
-                let state = self.hold();
-                // Never opened again after a failed sync: the system may have dropped what it could not write.
-                state.open()?.db.persist(PersistMode::SyncData).map_err(|error| engine_fault("sync", error))
+                let state = self.alive()?;
+                state.open()?.db.persist(PersistMode::SyncData).map_err(|error| self.stop("sync", error))
             };
             // Both, whatever one says: nothing may still be writing when this returns.
             let second = second.wait();
@@ -309,36 +308,27 @@ impl Engine {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The engine, opened again if a refused write had stopped it and there is room now.
+    /// The engine, unless a failed write or sync has stopped it. Until the store is opened again nothing is taken: the
+    /// system may have dropped what it could not write, and what was refused may come back from a buffer, so only
+    /// the disk tells what is there.
     pub(super) fn alive(&self) -> Result<RwLockReadGuard<'_, State>, StorageError> {
-        if !self.stopped.load(Ordering::Acquire) {
-            return Ok(self.hold());
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(StorageError::Engine { doing: "write to", source: Box::new(Stopped) });
         }
-        if self.space.room() == 0 {
-            return Err(StorageError::Full);
-        }
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if self.stopped.load(Ordering::Acquire) && !matches!(*state, State::Closed) {
-            *state = State::Stopped;
-            // What is cut off here was refused to its writer.
-            for cut in super::journal::check(&self.folder, &self.folder).map_err(|e| file_fault("read", e))? {
-                std::fs::remove_file(cut).map_err(|error| file_fault("write to", error))?;
-            }
-            let open = guarded(|| Rooms::new(&self.folder, self.memory))
-                .map_err(|error| engine_fault("open", error))?;
-            *state = State::Open(open);
-            self.stopped.store(false, Ordering::Release);
-        }
-        drop(state);
         Ok(self.hold())
     }
 }
+
+/// Why nothing is written any more.
+#[derive(Debug, thiserror::Error)]
+#[error("a write to the disk failed before: close the store and open it again")]
+struct Stopped;
 
 impl State {
     pub(super) fn open(&self) -> Result<&Rooms, StorageError> {
         match self {
             State::Open(open) => Ok(open),
-            State::Stopped => Err(StorageError::Full),
+            State::Stopped => Err(StorageError::Engine { doing: "read", source: Box::new(Stopped) }),
             State::Closed => Err(StorageError::Closed),
         }
     }

@@ -81,14 +81,15 @@ impl Lengths {
         Ok((lengths, known))
     }
 
-    /// Takes `mark` for the truth about `id`, whatever was recorded: all of it is written anew to the other file. None
-    /// forgets the log.
-    pub(crate) fn settle(&mut self, id: LogId, mark: Option<Mark>) -> io::Result<()> {
-        match mark {
-            Some(mark) => self.marks.insert(id, mark),
-            None => self.marks.remove(&id),
-        };
-        // Twice, so that neither file holds an older word.
+    /// Takes each mark for the truth about its log, whatever was recorded; none forgets the log. Everything is written
+    /// anew to both files, so that neither holds an older word.
+    pub(crate) fn settle(&mut self, truths: &[(LogId, Option<Mark>)]) -> io::Result<()> {
+        for (id, mark) in truths {
+            match mark {
+                Some(mark) => self.marks.insert(*id, *mark),
+                None => self.marks.remove(id),
+            };
+        }
         self.take_turns()?;
         self.take_turns()?;
         self.confirm()

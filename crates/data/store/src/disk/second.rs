@@ -73,10 +73,9 @@ impl Second {
         Ok(())
     }
 
-    /// Takes `mark` for the truth about `id`: what was lost is given up. None forgets the log.
-    pub(crate) fn settle(&self, id: LogId, mark: Option<Mark>) -> Result<(), StorageError> {
-        let mut state = self.lock();
-        state.lengths.settle(id, mark).map_err(|error| file_fault("sync", error))
+    /// Takes each mark for the truth about its log: what was lost is given up. None forgets the log.
+    pub(crate) fn settle(&self, truths: &[(LogId, Option<Mark>)]) -> Result<(), StorageError> {
+        self.lock().lengths.settle(truths).map_err(|error| file_fault("sync", error))
     }
 }
 
