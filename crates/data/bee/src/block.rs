@@ -105,6 +105,17 @@ impl Node {
         Some(Node { key: key?, value, index: Index::parse(index?)? })
     }
 
+    /// The key that a block put or deleted, without looking at the rest.
+    pub(crate) fn key_of(block: &[u8]) -> Option<&[u8]> {
+        let mut key = None;
+        for field in Fields::new(block) {
+            if let (2, Value::Bytes(bytes)) = field? {
+                key = Some(bytes);
+            }
+        }
+        key
+    }
+
     /// Whether block `seq`, which this is, deleted its key.
     pub fn is_deletion(&self, seq: u64) -> bool {
         self.value.is_none() && !self.index.names_key(seq)

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) type KeyBytes = Arc<[u8]>;
 
 /// What a map entry and the queue cost beside the thing itself, roughly.
-const OVERHEAD: usize = 80;
+const OVERHEAD: usize = 120;
 
 /// Blocks larger than this are read again rather than kept.
 const LARGEST_KEPT: usize = 64 * 1024;

@@ -72,7 +72,8 @@ impl Reader {
         if let Some(key) = self.cache.key(self.fork, seq) {
             return Ok(key);
         }
-        let key = KeyBytes::from(&*self.fetch(seq)?.key);
+        let block = self.raw(seq)?;
+        let key = KeyBytes::from(Node::key_of(&block).ok_or_else(|| unreadable(seq))?);
         self.cache.insert_key(self.fork, seq, key.clone());
         Ok(key)
     }
@@ -125,6 +126,10 @@ impl Reader {
     }
 
     fn fetch(&self, seq: u64) -> Result<Node, ReadError> {
+        Node::parse(&self.raw(seq)?).ok_or_else(|| unreadable(seq))
+    }
+
+    fn raw(&self, seq: u64) -> Result<Bytes, ReadError> {
         if seq == 0 || seq >= self.version {
             return Err(ReadError::Malformed { seq, what: "it lies outside of the version that names it" });
         }
@@ -139,9 +144,12 @@ impl Reader {
         if self.feed.fork() != self.fork {
             return Err(ReadError::Truncated { version: self.version });
         }
-        let block = found.map_err(|source| ReadError::Block { seq, source })?;
-        Node::parse(&block).ok_or(ReadError::Malformed { seq, what: "it does not parse" })
+        found.map_err(|source| ReadError::Block { seq, source })
     }
+}
+
+fn unreadable(seq: u64) -> ReadError {
+    ReadError::Malformed { seq, what: "it does not parse" }
 }
 
 /// `node` with memory of its own, so that the cache knows what it keeps.
