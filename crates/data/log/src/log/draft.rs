@@ -169,9 +169,8 @@ impl<S: Storage> Log<S> {
         }
         self.held.accept();
         let cache = self.cache.get_mut();
-        if head.length < self.head.length || head.fork != self.head.fork {
-            cache.forget_from(groups(head.length));
-        }
+        // A reorganisation drops records that its longer tree has again, but with other nodes.
+        cache.forget_from(draft.dropped);
         for (key, staged) in draft.groups {
             cache.put(key, staged.group);
         }

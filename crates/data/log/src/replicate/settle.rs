@@ -67,6 +67,14 @@ impl Replicator {
             self.misbehaved(origin.peer, Misbehaviour::WrongAnswer);
             return None;
         }
+        if let Some(asked) = origin.asked.filter(|asked| falls_short(&asked.proof, proof)) {
+            if let Some(peer) = self.peers.get_mut(&origin.peer) {
+                peer.tree_refused(&asked.proof);
+            }
+            self.refused(origin.peer);
+            self.give_up(*origin);
+            return None;
+        }
         if proof.fork > log.fork() {
             self.on_fork(arrival, log);
             return None;
@@ -142,13 +150,7 @@ impl Replicator {
         if let Some(hash) = &proof.hash {
             path::note(hash.index, hash.nodes.len().saturating_sub(1) as u64, &mut self.known);
         }
-        let Some(block) = &proof.block else {
-            // It was asked for with an upgrade and did not come.
-            if let Some(block) = asked.and_then(|asked| asked.proof.block) {
-                self.release(block.index);
-            }
-            return;
-        };
+        let Some(block) = &proof.block else { return };
         path::note(2 * block.index, block.nodes.len() as u64, &mut self.known);
         self.in_flight.remove(block.index);
         self.wants.urgent.remove(&block.index);
@@ -236,6 +238,13 @@ impl Replicator {
         }
         self.events.push_back(Event::Halted { error });
     }
+}
+
+/// Whether an answer leaves out what was asked for: JS answers so for an empty log.
+const fn falls_short(asked: &ProofRequest, proof: &Proof) -> bool {
+    asked.block.is_some() && proof.block.is_none()
+        || asked.hash.is_some() && proof.hash.is_none()
+        || asked.upgrade.is_some() && proof.upgrade.is_none()
 }
 
 fn only_manifest(proof: &Proof) -> bool {

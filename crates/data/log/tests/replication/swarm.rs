@@ -131,6 +131,17 @@ fn heal(world: &mut World) {
     }
 }
 
+/// Seeds that once failed, and over what.
+#[test]
+fn swarms_that_found_something() {
+    // A refusal in an old fork was taken for a block that is gone.
+    run(158, Troubles::Links);
+    // An empty log's answer without an upgrade left everyone waiting for it.
+    run(200_171, Troubles::LinksAndLies);
+    // After a reorganisation nodes of the old fork were still in memory: an honest proof looked wrong.
+    run(100_898, Troubles::LinksAndDisks);
+}
+
 #[test]
 fn swarms_with_links_that_break() {
     seeds(1, 40).for_each(|seed| run(seed, Troubles::Links));

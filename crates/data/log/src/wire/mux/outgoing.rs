@@ -5,6 +5,8 @@ use crate::wire::Message;
 /// Bytes after which a batch goes out: large enough that a frame's cost does not count, small enough that the
 /// other side can work on one while the next is made.
 const FRAME_GOAL: usize = 128 << 10;
+/// The most that goes before a message: two channel numbers, a length and a zero.
+const HEAD_BYTES: usize = 32;
 
 /// A frame that is being filled with messages; the bytes go straight into the caller's buffer.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl Opening<'_> {
     }
 
     fn head(&mut self, channel: ChannelId, length: usize, kind: u64) {
+        self.out.reserve(length + HEAD_BYTES);
         match self.channel {
             None => {
                 self.out.uint(0);
