@@ -155,9 +155,10 @@ fn deliver(random: &mut Random, copy: &mut MemoryLog, author: &MemoryLog) -> u64
 #[test]
 fn a_copy_gets_everything_and_nothing_else() {
     let mut caught = 0;
-    for seed in seeds(40) {
+    let seeds = seeds(40);
+    for seed in &seeds {
         println!("seed {seed}");
-        let mut random = Random(seed);
+        let mut random = Random(*seed);
         let mut author = author();
         author.append(&random.blocks(30), Durability::Relaxed).unwrap();
         let mut copy = copy_of(&author);
@@ -173,7 +174,7 @@ fn a_copy_gets_everything_and_nothing_else() {
         assert_eq!(copy.contiguous_length(), author.length());
         assert_eq!(copy.tree(), author.tree());
     }
-    assert!(caught > 500, "only {caught} lies were seen through");
+    assert!(caught > 10 * seeds.len() as u64, "only {caught} lies were seen through");
 }
 
 /// Everything that is missing, in one commit.

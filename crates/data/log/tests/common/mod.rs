@@ -34,10 +34,12 @@ impl Random {
     }
 }
 
-/// Seeds of a short run: the fixed ones, or the one in `SEED`.
+/// Seeds of a short run: the fixed ones, the one in `SEED`, or as many as `SEEDS` says.
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("SEED") {
-        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
-        Err(_) => (0..count).collect(),
+    let number =
+        |name| std::env::var(name).ok().map(|text| text.parse().expect("a number in the environment"));
+    match number("SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("SEEDS").unwrap_or(count)).collect(),
     }
 }
