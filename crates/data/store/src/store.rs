@@ -255,8 +255,10 @@ impl Inner {
 
     /// A log's id on disk: tells neither its key nor its discovery key without the store's key.
     pub(crate) fn id(&self, discovery_key: &[u8; 32]) -> LogId {
-        let mut id = [0; 16];
-        id.copy_from_slice(&keyed_hash(self.index.expose(), &[discovery_key]).expose()[..16]);
+        let mut id = LogId::default();
+        let hash = keyed_hash(self.index.expose(), &[discovery_key]);
+        let len = id.len();
+        id.copy_from_slice(&hash.expose()[..len]);
         id
     }
 

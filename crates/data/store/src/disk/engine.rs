@@ -28,6 +28,9 @@ const PATIENCE: u64 = 2;
 /// A batch that removes something and adds no more than this, in bytes, is never refused for lack of space.
 const SMALL: u64 = 64 << 10;
 
+/// What a record takes beside its value, in bytes: key, sealing, the journal's and the table's own.
+const RECORD: u64 = 112;
+
 /// One change, already resolved: at most one for each place in a batch.
 pub(crate) struct Write {
     pub place: Place,
@@ -161,30 +164,23 @@ impl Engine {
         mark: Option<(LogId, Mark)>,
         durability: Durability,
     ) -> Result<(), StorageError> {
-        let sealed: Vec<_> = writes
-            .into_iter()
-            .map(|write| {
-                let value = write.value.map(|value| self.crypt.seal(write.place.as_bytes(), &value));
-                (write.place, value)
-            })
-            .collect();
-        let bytes: u64 =
-            sealed.iter().map(|(_, value)| value.as_ref().map_or(0, |value| value.len() as u64 + 64)).sum();
+        let adds = |write: &Write| write.value.as_ref().map_or(0, |value| value.len() as u64 + RECORD);
+        let bytes: u64 = writes.iter().map(adds).sum();
         // What gives space back must be possible when there is none.
-        let frees = bytes < SMALL && sealed.iter().any(|(_, value)| value.is_none());
+        let frees = bytes < SMALL && writes.iter().any(|write| write.value.is_none());
         let ticket = {
             let state = self.alive()?;
             let open = state.open()?;
             if !frees {
                 self.space.take(bytes, open.db.write_buffer_size())?;
             }
-            let mut batch = OwnedWriteBatch::with_capacity(open.db.clone(), sealed.len())
+            let mut batch = OwnedWriteBatch::with_capacity(open.db.clone(), writes.len())
                 .durability(Some(PersistMode::Buffer));
-            for (place, value) in sealed {
-                let room = open.room(place.room());
+            for Write { place, value } in writes {
+                let (room, key) = (open.room(place.room()), &place.as_bytes()[..]);
                 match value {
-                    Some(value) => batch.insert(room, &place.as_bytes()[..], value),
-                    None => batch.remove(room, &place.as_bytes()[..]),
+                    Some(value) => batch.insert(room, key, self.crypt.seal(key, &value)),
+                    None => batch.remove(room, key),
                 }
             }
             batch.commit().map_err(|error| self.stop("write to", error))?;

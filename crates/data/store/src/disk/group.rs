@@ -114,7 +114,7 @@ mod tests {
     fn a_failed_sync_is_told_to_its_caller_and_tried_again() {
         let group = Group::default();
         let mark = Mark { key: [0; 32], fork: 0, length: 3 };
-        let ticket = group.written(Some(([1; 16], mark)));
+        let ticket = group.written(Some(([1; 11], mark)));
         assert_eq!(group.wait(ticket, |_| Err("broken")), Err("broken"));
         assert!(group.dirty());
         let mut seen = Vec::new();
@@ -123,6 +123,6 @@ mod tests {
             Ok::<(), ()>(())
         };
         group.wait(ticket, keep).unwrap();
-        assert_eq!(seen, [([1; 16], mark)]);
+        assert_eq!(seen, [([1; 11], mark)]);
     }
 }

@@ -13,8 +13,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// An id of a log on disk: HMAC of its discovery key.
-pub(crate) type LogId = [u8; 16];
+/// An id of a log on disk: 88 bits of the keyed hash of its discovery key. Nobody without the store's key can make two
+/// logs meet.
+pub(crate) type LogId = [u8; 11];
 
 const RECORD: usize = 128;
 const PLAIN: usize = RECORD - OVERHEAD;
@@ -152,7 +153,7 @@ impl Lengths {
         plain[..8].copy_from_slice(&record.group.to_le_bytes());
         if let Some((id, mark)) = &record.log {
             plain[8] = 1;
-            plain[9..25].copy_from_slice(id);
+            plain[9..20].copy_from_slice(id);
             plain[25..57].copy_from_slice(&mark.key);
             plain[57..65].copy_from_slice(&mark.fork.to_le_bytes());
             plain[65..73].copy_from_slice(&mark.length.to_le_bytes());
@@ -181,7 +182,7 @@ fn parse(plain: &[u8]) -> Option<Record> {
     if plain[8] == 0 {
         return Some(Record { group, log: None });
     }
-    let id = plain[9..25].try_into().ok()?;
+    let id = plain[9..20].try_into().ok()?;
     let mark = Mark { key: plain[25..57].try_into().ok()?, fork: number(57)?, length: number(65)? };
     Some(Record { group, log: Some((id, mark)) })
 }
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn the_last_group_is_uncertain_until_confirmed() {
         let dir = tempfile::tempdir().unwrap();
-        let id = [1; 16];
+        let id = [1; 11];
         let mut lengths = open(dir.path()).0;
         lengths.record(&[(id, mark(1))]).unwrap();
         lengths.record(&[(id, mark(2))]).unwrap();
@@ -228,10 +229,10 @@ mod tests {
     #[test]
     fn files_take_turns_and_nothing_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let quiet = [9; 16];
+        let quiet = [9; 11];
         let mut lengths = open(dir.path()).0;
         lengths.record(&[(quiet, mark(77))]).unwrap();
-        let busy = [1; 16];
+        let busy = [1; 11];
         let rounds = 2 * FLOOR / RECORD as u64 + 500;
         for length in 1..=rounds {
             lengths.marks.insert(busy, mark(length));
@@ -258,7 +259,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut lengths = open(dir.path()).0;
         for length in 1..=6 {
-            lengths.record(&[([1; 16], mark(length))]).unwrap();
+            lengths.record(&[([1; 11], mark(length))]).unwrap();
         }
         lengths.confirm().unwrap();
         let file = dir.path().join(NAMES[lengths.turn]);
@@ -267,7 +268,7 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             std::fs::write(&file, &bad).unwrap();
-            let certain = open(dir.path()).1[&[1; 16]].certain.unwrap().length;
+            let certain = open(dir.path()).1[&[1; 11]].certain.unwrap().length;
             assert!(certain >= 5, "byte {at}: {certain}");
         }
     }

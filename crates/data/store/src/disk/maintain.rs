@@ -6,8 +6,9 @@ use super::journal::{self, Item};
 use super::lengths::LogId;
 use super::place::Place;
 use super::rooms::Rooms;
-use cloudpal_log::StorageError;
+use cloudpal_log::{StorageError, Table};
 use fjall::PersistMode;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -51,20 +52,23 @@ impl Engine {
         Ok(())
     }
 
-    /// All logs that have slots among the small records.
-    pub(crate) fn logs(&self) -> Result<Vec<LogId>, StorageError> {
-        let mut logs = Vec::new();
-        let mut at = Place::first_slot();
-        loop {
-            let mut found = None;
-            self.scan(&at, &Place::slots_end(), &mut |place, _| {
-                found = Some(place.log());
-                Ok(ControlFlow::Break(()))
-            })?;
-            let Some(log) = found else { return Ok(logs) };
-            logs.push(log);
-            at = Place::log_end(log);
+    /// All logs that have anything here.
+    pub(crate) fn logs(&self) -> Result<BTreeSet<LogId>, StorageError> {
+        let mut logs = BTreeSet::new();
+        for table in Table::ALL {
+            let (mut at, end) = Place::tables(table);
+            loop {
+                let mut found = None;
+                self.scan(&at, &end, &mut |place, _| {
+                    found = Some(*place);
+                    Ok(ControlFlow::Break(()))
+                })?;
+                let Some(place) = found else { break };
+                logs.insert(place.log());
+                at = place.log_end();
+            }
         }
+        Ok(logs)
     }
 
     /// Brings back what was cut off the journal behind damage: batches that were whole, record by record, each only if

@@ -1,12 +1,14 @@
 use super::lengths::LogId;
 use cloudpal_log::{Slot, Table};
 
-const LEN: usize = 26;
+const ID: usize = std::mem::size_of::<LogId>();
+const LEN: usize = 1 + ID + 8;
+/// Kinds: what the store keeps about a log, and the tables of logs.
 const REGISTRY: u8 = 1;
-const SLOT: u8 = 2;
+const TABLES: u8 = 16;
 
-/// A key of the engine: kind, log, table and slot, so that the records of one table of one log lie together in
-/// order. It is also what a record is sealed for.
+/// A key of the engine: kind, log and slot, so that the records of one table of one log lie together in order. It is
+/// also what a record is sealed for. With 20 bytes the engine needs no memory of its own for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place([u8; LEN]);
 
@@ -22,45 +24,43 @@ pub(crate) enum Room {
 impl Place {
     /// What the store itself keeps about a log.
     pub(crate) fn registry(log: LogId) -> Self {
-        Place::build(REGISTRY, log, 0, 0)
+        Place::build(REGISTRY, log, 0)
     }
 
     /// All of [`registry`](Self::registry): from the first, up to the second.
     pub(crate) fn registries() -> (Self, Self) {
-        (Place::build(REGISTRY, [0; 16], 0, 0), Place::build(REGISTRY + 1, [0; 16], 0, 0))
+        Place::all(REGISTRY)
     }
 
     /// A slot of a log.
     pub(crate) fn slot(log: LogId, slot: Slot) -> Self {
-        Place::build(SLOT, log, slot.table as u8, slot.key)
+        Place::build(TABLES + slot.table as u8, log, slot.key)
     }
 
-    /// All slots of a table of a log: from the first, up to the second.
+    /// All slots of a table of a log, but for one with the last key there is: from the first, up to the second.
     pub(crate) fn table(log: LogId, table: Table) -> (Self, Self) {
-        (Place::build(SLOT, log, table as u8, 0), Place::build(SLOT, log, table as u8 + 1, 0))
+        (Place::slot(log, Slot::new(table, 0)), Place::slot(log, Slot::new(table, u64::MAX)))
     }
 
-    /// Before the first slot of any log.
-    pub(crate) fn first_slot() -> Self {
-        Place::build(SLOT, [0; 16], 0, 0)
+    /// All slots of a table of all logs: from the first, up to the second.
+    pub(crate) fn tables(table: Table) -> (Self, Self) {
+        Place::all(TABLES + table as u8)
     }
 
-    /// Behind the last slot of a log.
-    pub(crate) fn log_end(log: LogId) -> Self {
-        Place::build(SLOT, log, u8::MAX, u64::MAX)
+    /// Behind the last slot of this place's log in its table.
+    pub(crate) fn log_end(&self) -> Self {
+        Place::build(self.0[0], self.log(), u64::MAX)
     }
 
-    /// Behind the last slot of all.
-    pub(crate) fn slots_end() -> Self {
-        Place::build(SLOT + 1, [0; 16], 0, 0)
+    fn all(kind: u8) -> (Self, Self) {
+        (Place::build(kind, LogId::default(), 0), Place::build(kind + 1, LogId::default(), 0))
     }
 
-    fn build(kind: u8, log: LogId, table: u8, key: u64) -> Self {
+    fn build(kind: u8, log: LogId, key: u64) -> Self {
         let mut bytes = [0; LEN];
         bytes[0] = kind;
-        bytes[1..17].copy_from_slice(&log);
-        bytes[17] = table;
-        bytes[18..].copy_from_slice(&key.to_be_bytes());
+        bytes[1..=ID].copy_from_slice(&log);
+        bytes[1 + ID..].copy_from_slice(&key.to_be_bytes());
         Place(bytes)
     }
 
@@ -73,19 +73,19 @@ impl Place {
     }
 
     pub(crate) fn log(&self) -> LogId {
-        let mut log = [0; 16];
-        log.copy_from_slice(&self.0[1..17]);
+        let mut log = LogId::default();
+        log.copy_from_slice(&self.0[1..=ID]);
         log
     }
 
     pub(crate) fn key(&self) -> u64 {
         let mut key = [0; 8];
-        key.copy_from_slice(&self.0[18..]);
+        key.copy_from_slice(&self.0[1 + ID..]);
         u64::from_be_bytes(key)
     }
 
     pub(crate) fn in_table(&self) -> Option<Table> {
-        Table::ALL.into_iter().find(|table| self.0[0] == SLOT && *table as u8 == self.0[17])
+        Table::ALL.into_iter().find(|table| TABLES + *table as u8 == self.0[0])
     }
 
     pub(crate) fn room(&self) -> Room {

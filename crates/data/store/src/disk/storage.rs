@@ -5,7 +5,6 @@ use crate::Extent;
 use bytes::Bytes;
 use cloudpal_log::codec::Reader;
 use cloudpal_log::{Batch, Change, Durability, Slot, Storage, StorageError, Table};
-use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +41,8 @@ impl LogStorage {
     }
 
     /// At most one change for each place: an engine's batch has no order within.
-    fn resolve(&self, batch: Batch) -> Result<(BTreeMap<Place, Option<Bytes>>, Sum), StorageError> {
-        let mut writes = BTreeMap::new();
+    fn resolve(&self, batch: Batch) -> Result<(Vec<Write>, Sum), StorageError> {
+        let mut writes: Vec<Write> = Vec::with_capacity(batch.changes().len());
         let mut sum = Sum::default();
         for change in batch.into_changes() {
             match change {
@@ -52,31 +51,33 @@ impl LogStorage {
                         sum.grown += value.len() as u64;
                     }
                     if slot == HEAD {
-                        sum.mark = peek(&value).map(|extent| Mark {
-                            key: self.key,
-                            fork: extent.fork,
-                            length: extent.length,
-                        });
+                        let mark = |it: Extent| Mark { key: self.key, fork: it.fork, length: it.length };
+                        sum.mark = peek(&value).map(mark);
                     }
-                    writes.insert(self.place(slot), Some(value));
+                    writes.push(Write { place: self.place(slot), value: Some(value) });
                 }
                 Change::Delete(slot) => {
                     let place = self.place(slot);
                     let end = self.place(Slot::new(slot.table, slot.key.saturating_add(1)));
                     sum.shrunk += self.weigh(&place, &end, &mut |_| {})?;
-                    writes.insert(place, None);
+                    writes.push(Write { place, value: None });
                 }
                 Change::DeleteRange(table, keys) => {
                     let (first, end) = self.ends(table, &keys);
-                    for (_, value) in writes.range_mut(first..end) {
-                        *value = None;
+                    let covered = |write: &&mut Write| first <= write.place && write.place < end;
+                    for write in writes.iter_mut().filter(covered) {
+                        write.value = None;
                     }
                     sum.shrunk += self.weigh(&first, &end, &mut |place| {
-                        writes.insert(*place, None);
+                        writes.push(Write { place: *place, value: None });
                     })?;
                 }
             }
         }
+        // The last of those with the same place counts; the sort keeps their order.
+        writes.reverse();
+        writes.sort_by_key(|write| write.place);
+        writes.dedup_by_key(|write| write.place);
         Ok((writes, sum))
     }
 
@@ -132,7 +133,6 @@ impl Storage for LogStorage {
         if sum.grown > 0 && held + sum.grown > self.quota {
             return Err(StorageError::Full);
         }
-        let writes = writes.into_iter().map(|(place, value)| Write { place, value }).collect();
         let mark = sum.mark.map(|mark| (self.id, mark));
         self.engine.commit(writes, mark, durability)?;
         let held = self.held.load(Ordering::Relaxed);
