@@ -1,6 +1,6 @@
 //! Many changes at once.
 
-use crate::dedup::{self, Content};
+use crate::dedup::{Content, ReadSeek};
 use crate::drive::{About, Dedup, Shared, blob_error, map_error};
 use crate::entry::{BlobId, Entry, Metadata};
 use crate::error::WriteError;
@@ -72,7 +72,7 @@ impl Batch {
     pub fn put_file(
         &mut self,
         path: &DrivePath,
-        source: &mut dyn dedup::ReadSeek,
+        source: &mut dyn ReadSeek,
         about: About,
     ) -> Result<(), WriteError> {
         self.store()?;
@@ -129,13 +129,13 @@ impl Batch {
         let Some(first) = waiting.first() else { return Ok(()) };
         // Set back when all went well.
         self.broken = true;
-        let blobs = self.shared.blobs()?;
-        let contents = waiting.iter().map(|file| &file.content);
-        let (ids, pins) = match self.shared.options.dedup {
-            Dedup::EqualFiles => dedup::put_all(blobs, &self.shared.pins, contents),
-            Dedup::Off => dedup::put_all_new(blobs, &self.shared.pins, contents),
-        }
-        .map_err(blob_error(&first.path))?;
+        let shelf = self.shared.shelf()?;
+        let contents: Vec<Bytes> = waiting.iter().map(|file| file.content.clone()).collect();
+        let stored = match self.shared.options.dedup {
+            Dedup::EqualFiles => shelf.put_all(&contents),
+            Dedup::Off => shelf.put_all_new(&contents).map(|(ids, pin)| (ids, vec![pin])),
+        };
+        let (ids, pins) = stored.map_err(blob_error(&first.path))?;
         self.pins.extend(pins);
         for (file, blob) in waiting.into_iter().zip(ids) {
             let entry = file.about.entry(blob).encode();

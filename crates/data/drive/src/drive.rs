@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::blobs::{BlobReader, Blobs};
 use crate::checkout::{Checkout, FileEntry};
-use crate::dedup::{self, Content, ReadSeek};
+use crate::dedup::{Content, Index, ReadSeek, Shelf};
 use crate::entry::{BlobId, Entry, Metadata};
 use crate::error::{ReadError, WriteError};
 use crate::key;
@@ -54,6 +54,7 @@ pub(crate) struct Shared {
     pub files: Bee,
     pub options: Options,
     pub pins: Pins,
+    index: Index,
     blobs: OnceLock<Blobs>,
     logs: Box<dyn Logs>,
 }
@@ -86,7 +87,14 @@ impl Drive {
         // A map's header is written once, with its first entry.
         let bee = cloudpal_bee::Options { metadata: Some(metadata), ..Default::default() };
         let files = Bee::new(feed, bee).sub(key::FILES);
-        let shared = Shared { files, options, pins: Pins::default(), blobs, logs: Box::new(logs) };
+        let shared = Shared {
+            files,
+            options,
+            pins: Pins::default(),
+            index: Index::default(),
+            blobs,
+            logs: Box::new(logs),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -229,12 +237,16 @@ impl Shared {
     }
 
     pub fn store(&self, path: &DrivePath, content: Content<'_>) -> Result<(BlobId, Pin), WriteError> {
-        let blobs = self.blobs()?;
+        let shelf = self.shelf()?;
         let stored = match self.options.dedup {
-            Dedup::EqualFiles => dedup::put(blobs, &self.pins, content),
-            Dedup::Off => dedup::put_new(blobs, &self.pins, content),
+            Dedup::EqualFiles => shelf.put(content),
+            Dedup::Off => shelf.put_new(content),
         };
         stored.map_err(blob_error(path))
+    }
+
+    pub fn shelf(&self) -> Result<Shelf<'_>, OpenError> {
+        Ok(Shelf { blobs: self.blobs()?, pins: &self.pins, index: &self.index })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use cloudpal_drive::blobs::Blobs;
 use cloudpal_drive::*;
 use cloudpal_log::Feed;
 use common::*;
@@ -34,6 +35,27 @@ fn equal_files_share_one_content() {
         assert_eq!(made.blobs.length(), before + 4);
         assert_eq!(made.drive.get(&path("/other")).unwrap().unwrap(), other);
     }
+}
+
+/// A drive that is opened again still knows its contents, and does not believe what it knows.
+#[test]
+fn contents_are_known_when_the_drive_is_opened_again() {
+    let made = TestDrive::new(Options::default());
+    let bytes = content(1, 200_000);
+    made.drive.put(&path("/a"), bytes.clone(), About::default()).unwrap();
+    let open = || {
+        let (map, blobs) = (made.map.clone(), made.blobs.clone());
+        TestDrive::over(map, blobs, made.manifest.clone(), Options::default()).drive
+    };
+    open().put(&path("/b"), bytes.clone(), About::default()).unwrap();
+    assert_eq!(made.blobs.length(), 4);
+    // Another device wrote over what was cut off, at the same place and as long.
+    made.drive.truncate(1).unwrap();
+    made.blobs.truncate(0).unwrap();
+    Blobs::new(made.blobs.clone(), std::time::Duration::ZERO).put(content(2, 200_000)).unwrap();
+    open().put(&path("/c"), bytes.clone(), About::default()).unwrap();
+    assert_eq!(made.blobs.length(), 8);
+    assert_eq!(open().get(&path("/c")).unwrap().unwrap(), bytes);
 }
 
 #[test]
