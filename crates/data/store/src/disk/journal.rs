@@ -250,3 +250,74 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes[at..at + 8].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fjall::{Database, KeyspaceCreateOptions};
+
+    /// A journal of 20 batches as the engine writes it, and where it ends.
+    fn written(dir: &Path) -> (PathBuf, usize) {
+        let db = Database::builder(dir).open().unwrap();
+        let room = db.keyspace("a", KeyspaceCreateOptions::default).unwrap();
+        for number in 0..20_u8 {
+            let mut batch = db.batch();
+            batch.insert(&room, [number], vec![number; 1 + usize::from(number) * 30]);
+            batch.remove(&room, [number, 1]);
+            batch.commit().unwrap();
+        }
+        let path = dir.join("0.jnl");
+        let bytes = std::fs::read(&path).unwrap();
+        (path, bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1)
+    }
+
+    #[test]
+    fn a_sound_journal_is_left_alone_and_every_cut_leaves_whole_batches() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, end) = written(dir.path());
+        let aside = dir.path().join("aside");
+        assert_eq!(check(dir.path(), &aside).unwrap(), Vec::<PathBuf>::new());
+        let good = std::fs::read(&path).unwrap();
+        assert_eq!(salvage(&good[..end]).len(), 20);
+        for at in (0..end).step_by(7) {
+            std::fs::write(&path, &good[..at]).unwrap();
+            check(dir.path(), &aside).unwrap();
+            let kept = std::fs::read(&path).unwrap();
+            assert!(kept.len() <= at && good.starts_with(&kept));
+            assert_eq!(salvage(&kept), salvage(&good[..at]), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_costs_one_batch() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, end) = written(dir.path());
+        let good = std::fs::read(&path).unwrap();
+        let all = salvage(&good[..end]);
+        for at in (0..end).step_by(11) {
+            let mut bad = good[..end].to_vec();
+            bad[at] ^= 0x21;
+            let found = salvage(&bad);
+            assert!(found.len() >= 19, "byte {at}: {}", found.len());
+            assert!(found.iter().all(|batch| all.contains(batch)), "byte {at}: a batch that nobody wrote");
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_or_wait() {
+        let mut word = 88_172_645_463_325_252_u64;
+        for round in 0..300 {
+            let bytes: Vec<u8> = (0..400)
+                .map(|_| {
+                    word ^= word << 13;
+                    word ^= word >> 7;
+                    word ^= word << 17;
+                    // Mostly bytes that mean something.
+                    if word & 0x300 == 0 { word as u8 } else { (word as u8) % 4 }
+                })
+                .collect();
+            salvage(&bytes[..round]);
+            salvage(&bytes);
+        }
+    }
+}

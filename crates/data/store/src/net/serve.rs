@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// How many peers may be greeted at the same time.
 const GREETINGS: usize = 32;
+/// How many connections a store has at most before it takes no more, and how long it then waits.
+const CONNECTIONS: usize = 256;
+const FULL: Duration = Duration::from_millis(100);
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -74,7 +77,12 @@ impl Accepting {
         let nap = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         while !self.stop.load(Ordering::Acquire) {
             let Some(inner) = self.inner.upgrade().filter(|inner| !inner.is_closed()) else { return };
+            let connections = inner.links().len();
             drop(inner);
+            if connections >= CONNECTIONS {
+                std::thread::sleep(FULL);
+                continue;
+            }
             // A signal may end the wait early; the loop waits again.
             let _waited = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&nap));
             while let Ok((stream, _)) = self.listener.accept() {
