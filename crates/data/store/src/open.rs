@@ -78,6 +78,9 @@ pub(crate) fn open_taken(
         tracing::warn!(had = %loss.had, has = %loss.has, certain = loss.certain, "a log is shorter than it was");
     }
     settle(&engine, &losses).map_err(fault)?;
+    for (id, loss) in losses.iter().filter(|(_, loss)| loss.certain) {
+        engine.second().hold(*id, Mark { key: loss.key, fork: loss.had.fork, length: loss.had.length });
+    }
     Ok(OpenedStore {
         folder,
         engine,

@@ -151,6 +151,13 @@ fn a_lost_journal_is_told_and_healed_by_a_peer() {
     assert_eq!(store.losses().len(), 1);
     assert_eq!((log.length(), log.writable()), (0, false));
     assert!(matches!(log.append(&blocks(1)), Err(FeedError::Refused { .. })));
+    drop(log);
+    store.sync().unwrap();
+    store.close().unwrap();
+    // It is not forgotten either.
+    let store = support::open(&ours);
+    let log = store.log("a").unwrap();
+    assert_eq!((store.losses().len(), log.writable()), (1, false));
     store.connect(server.address(), &Access::Anyone).unwrap();
     assert!(log.fetch(0..count).unwrap().wait(LONG));
     for (index, block) in blocks(count).into_iter().enumerate() {
@@ -158,6 +165,9 @@ fn a_lost_journal_is_told_and_healed_by_a_peer() {
     }
     assert_eq!((store.losses(), log.writable()), (vec![], true));
     assert_eq!(log.append(&blocks(1)).unwrap(), count);
+    drop(log);
+    store.close().unwrap();
+    assert_eq!(support::open(&ours).losses(), []);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(crate) struct Lengths {
     size: u64,
     group: u64,
     marks: HashMap<LogId, Mark>,
+    /// What was lost and not given up: a shorter length is not recorded in its place.
+    held: HashMap<LogId, Mark>,
 }
 
 struct Record {
@@ -68,14 +70,28 @@ impl Lengths {
         };
         let files = [open(NAMES[0])?, open(NAMES[1])?];
         let mut records = Vec::new();
-        for file in &files {
+        // The newer file stays as it is until the other one has everything.
+        let mut turn = (0, 0);
+        for (number, file) in files.iter().enumerate() {
+            let before = records.len();
             read_records(file, &crypt, &mut records)?;
+            let newest = records[before..].iter().map(|record| record.group).max().unwrap_or(0);
+            turn = turn.max((newest, number));
         }
         records.sort_by_key(|record| record.group);
         let last = records.last().map_or(0, |record| record.group);
         let known = digest(&records, last);
         let marks = known.iter().map(|(id, known)| (*id, known.newest)).collect();
-        let mut lengths = Lengths { crypt, files, turn: 0, at: 0, size: 0, group: last + 1, marks };
+        let mut lengths = Lengths {
+            crypt,
+            files,
+            turn: turn.1,
+            at: 0,
+            size: 0,
+            group: last + 2,
+            marks,
+            held: HashMap::new(),
+        };
         // What was uncertain stays so until the engine was asked: nothing is written before the first sync.
         lengths.size = lengths.files[lengths.turn].metadata()?.len();
         lengths.at = lengths.size;
@@ -86,41 +102,50 @@ impl Lengths {
     /// anew to both files, so that neither holds an older word.
     pub(crate) fn settle(&mut self, truths: &[(LogId, Option<Mark>)]) -> io::Result<()> {
         for (id, mark) in truths {
+            self.held.remove(id);
             match mark {
                 Some(mark) => self.marks.insert(*id, *mark),
                 None => self.marks.remove(id),
             };
         }
-        self.take_turns()?;
-        self.take_turns()?;
-        self.confirm()
+        self.take_turns(&[])?;
+        self.take_turns(&[])
+    }
+
+    /// Remembers `mark` until the log has reached it again, or it is [settled](Self::settle).
+    pub(crate) fn hold(&mut self, id: LogId, mark: Mark) {
+        self.marks.insert(id, mark);
+        self.held.insert(id, mark);
     }
 
     /// Writes the marks and syncs. The caller acknowledges when this and the engine's own sync returned.
     pub(crate) fn record(&mut self, marks: &[(LogId, Mark)]) -> io::Result<()> {
-        for (id, mark) in marks {
-            self.marks.insert(*id, *mark);
+        let reaches = |(id, mark): &(LogId, Mark)| {
+            let reaches = |held: &Mark| (mark.fork, mark.length) >= (held.fork, held.length);
+            self.held.get(id).is_none_or(reaches)
+        };
+        let marks: Vec<_> = marks.iter().copied().filter(reaches).collect();
+        if marks.is_empty() {
+            return Ok(());
         }
-        let group = self.group;
-        let mut bytes = Vec::with_capacity(RECORD * marks.len());
+        self.put(&marks)?;
         for (id, mark) in marks {
-            bytes.extend(self.seal(&Record { group, log: Some((*id, *mark)) }));
+            self.held.remove(&id);
+            self.marks.insert(id, mark);
         }
-        self.put(bytes)
+        Ok(())
     }
 
     /// Notes that everything recorded so far was acknowledged.
     pub(crate) fn confirm(&mut self) -> io::Result<()> {
-        let bytes = self.seal(&Record { group: self.group, log: None });
-        self.put(bytes)
+        self.put(&[])
     }
 
-    fn put(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+    /// Appends a group: marks, or one record that only tells that all groups before were acknowledged.
+    fn put(&mut self, marks: &[(LogId, Mark)]) -> io::Result<()> {
+        let bytes = self.group_bytes(marks);
         if self.at + bytes.len() as u64 > self.size {
-            return self.take_turns();
+            return self.take_turns(marks);
         }
         self.files[self.turn].write_all_at(&bytes, self.at)?;
         self.files[self.turn].sync_data()?;
@@ -129,13 +154,22 @@ impl Lengths {
         Ok(())
     }
 
-    /// Goes on in the other file, which begins with the newest mark of every log, those of the running group too.
-    fn take_turns(&mut self) -> io::Result<()> {
+    fn group_bytes(&self, marks: &[(LogId, Mark)]) -> Vec<u8> {
         let group = self.group;
+        if marks.is_empty() {
+            return self.seal(&Record { group, log: None });
+        }
+        marks.iter().flat_map(|mark| self.seal(&Record { group, log: Some(*mark) })).collect()
+    }
+
+    /// Goes on in the other file. It begins with what was acknowledged before, as a group of its own.
+    fn take_turns(&mut self, marks: &[(LogId, Mark)]) -> io::Result<()> {
+        let group = self.group - 1;
         let mut bytes = Vec::new();
         for (id, mark) in &self.marks {
             bytes.extend(self.seal(&Record { group, log: Some((*id, *mark)) }));
         }
+        bytes.extend(self.group_bytes(marks));
         let used = bytes.len() as u64;
         let size = FLOOR.max((used * 4).next_power_of_two());
         bytes.resize(size as usize, 0);
@@ -227,6 +261,44 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_is_not_forgotten_for_a_shorter_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = [1; 11];
+        let mut lengths = open(dir.path()).0;
+        lengths.record(&[(id, mark(9))]).unwrap();
+        lengths.confirm().unwrap();
+        let mut lengths = open(dir.path()).0;
+        lengths.hold(id, mark(9));
+        lengths.record(&[(id, mark(0)), ([2; 11], mark(1))]).unwrap();
+        lengths.confirm().unwrap();
+        let known = open(dir.path()).1;
+        assert_eq!((known[&id].certain, known[&[2; 11]].certain), (Some(mark(9)), Some(mark(1))));
+        lengths.record(&[(id, mark(10))]).unwrap();
+        lengths.record(&[(id, mark(2))]).unwrap();
+        assert_eq!(open(dir.path()).1[&id].newest, mark(2));
+    }
+
+    #[test]
+    fn what_is_certain_stays_so_over_openings() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = [1; 11];
+        for round in 0..6 {
+            let mut lengths = open(dir.path()).0;
+            lengths.record(&[(id, mark(round * 2 + 1))]).unwrap();
+            lengths.record(&[(id, mark(round * 2 + 2))]).unwrap();
+            if round % 2 == 0 {
+                lengths.confirm().unwrap();
+            }
+            let certain = round * 2 + 1 + u64::from(round % 2 == 0);
+            assert_eq!(open(dir.path()).1[&id].certain, Some(mark(certain)), "round {round}");
+            // Nothing but a confirmation in between.
+            let mut lengths = open(dir.path()).0;
+            lengths.confirm().unwrap();
+            assert_eq!(open(dir.path()).1[&id].certain, Some(mark(round * 2 + 2)), "round {round}");
+        }
+    }
+
+    #[test]
     fn files_take_turns_and_nothing_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let quiet = [9; 11];
@@ -235,23 +307,23 @@ mod tests {
         let busy = [1; 11];
         let rounds = 2 * FLOOR / RECORD as u64 + 500;
         for length in 1..=rounds {
-            lengths.marks.insert(busy, mark(length));
-            let bytes = lengths.seal(&Record { group: lengths.group, log: Some((busy, mark(length))) });
+            let bytes = lengths.group_bytes(&[(busy, mark(length))]);
             if lengths.at + RECORD as u64 > lengths.size {
-                lengths.take_turns().unwrap();
+                lengths.take_turns(&[(busy, mark(length))]).unwrap();
             } else {
                 // As `put`, without 16,000 syncs.
                 lengths.files[lengths.turn].write_all_at(&bytes, lengths.at).unwrap();
                 lengths.at += RECORD as u64;
                 lengths.group += 1;
             }
+            lengths.marks.insert(busy, mark(length));
         }
         lengths.confirm().unwrap();
         let known = open(dir.path()).1;
         assert_eq!(known[&quiet].certain, Some(mark(77)));
         assert_eq!(known[&busy].certain, Some(mark(rounds)));
         let size = std::fs::metadata(dir.path().join(NAMES[0])).unwrap().len();
-        assert_eq!(size, FLOOR);
+        assert_eq!(size % FLOOR, 0);
     }
 
     #[test]

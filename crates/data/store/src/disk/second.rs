@@ -73,6 +73,11 @@ impl Second {
         Ok(())
     }
 
+    /// Remembers what was lost, until the log has reached it again.
+    pub(crate) fn hold(&self, id: LogId, mark: Mark) {
+        self.lock().lengths.hold(id, mark);
+    }
+
     /// Takes each mark for the truth about its log: what was lost is given up. None forgets the log.
     pub(crate) fn settle(&self, truths: &[(LogId, Option<Mark>)]) -> Result<(), StorageError> {
         self.lock().lengths.settle(truths).map_err(|error| file_fault("sync", error))
