@@ -31,5 +31,5 @@ pub use credit::{Milli, ParseMilliError};
 pub use id::{PalId, ParseIdError};
 pub use key::{AgreementKey, AgreementSecret, ParseKeyError, PublicKey, Signature, SigningKey};
 pub use secret::Secret;
-pub use seed::{Half, Label, PhraseError, SeedPhrase};
+pub use seed::{Half, Label, PhraseError, SeedPhrase, store_key};
 pub use signed::{Digest, Signed, SignedBytes, VerifyError};

@@ -34,6 +34,12 @@ pub enum Label {
         /// Which half.
         half: Half,
     },
+    /// Opens the store of logs on one pal's data disk. The only label that derives from a data disk key and not from
+    /// the seed, so that the pal can do it with what it was handed: see [`store_key`].
+    Store {
+        /// The pal it is for.
+        pal: PalId,
+    },
     /// Half of the seed of the purse.
     Purse {
         /// Which half.
@@ -56,6 +62,7 @@ impl Label {
             Label::OwnerSign { pal } => format!("cloudpal/1/owner-sign/{pal}"),
             Label::OwnerUnlock { pal } => format!("cloudpal/1/owner-unlock/{pal}"),
             Label::DataDisk { pal, half } => format!("cloudpal/1/data-disk/{pal}/{}", half.number()),
+            Label::Store { pal } => format!("cloudpal/1/store/{pal}"),
             Label::Purse { half } => format!("cloudpal/1/purse/{}", half.number()),
         }
     }
@@ -115,12 +122,9 @@ impl SeedPhrase {
     /// The key for one purpose: HKDF-SHA256 (RFC 5869) over the BIP39 seed with an empty passphrase.
     pub fn derive(&self, label: &Label) -> Secret<32> {
         let mut seed = self.mnemonic.to_seed_normalized("");
-        let mut out = [0; 32];
-        Hkdf::<Sha256>::new(Some(b"cloudpal"), &seed)
-            .expand(label.info().as_bytes(), &mut out)
-            .expect("32 bytes are within HKDF's limit");
+        let key = expand(&seed, label);
         seed.zeroize();
-        Secret::new(out)
+        key
     }
 
     /// The 64-byte key of a pal's data disk (AES-256-XTS takes two keys of 32).
@@ -139,6 +143,19 @@ impl SeedPhrase {
         both[32..].copy_from_slice(self.derive(&label(Half::Second)).expose());
         Secret::new(*both)
     }
+}
+
+/// The key of the store of logs on the data disk that `disk` opens: HKDF-SHA256 (RFC 5869) over that key.
+pub fn store_key(disk: &Secret<64>, pal: PalId) -> Secret<32> {
+    expand(disk.expose(), &Label::Store { pal })
+}
+
+fn expand(from: &[u8], label: &Label) -> Secret<32> {
+    let mut out = [0; 32];
+    Hkdf::<Sha256>::new(Some(b"cloudpal"), from)
+        .expand(label.info().as_bytes(), &mut out)
+        .expect("32 bytes are within HKDF's limit");
+    Secret::new(out)
 }
 
 impl fmt::Debug for SeedPhrase {
@@ -179,6 +196,14 @@ mod tests {
     }
 
     #[test]
+    fn each_disk_and_each_pal_has_a_store_key_of_its_own() {
+        let key = |disk, pal| store_key(&Secret::new([disk; 64]), PalId::from_random([pal; 16]));
+        assert_eq!(key(1, 1), key(1, 1));
+        assert_ne!(key(1, 1), key(2, 1));
+        assert_ne!(key(1, 1), key(1, 2));
+    }
+
+    #[test]
     fn every_label_gives_another_key() {
         let phrase = SeedPhrase::parse(ZEROS).unwrap();
         let (one, two) = (PalId::from_random([1; 16]), PalId::from_random([2; 16]));
@@ -188,6 +213,7 @@ mod tests {
             Label::OwnerUnlock { pal: one },
             Label::DataDisk { pal: one, half: Half::First },
             Label::DataDisk { pal: one, half: Half::Second },
+            Label::Store { pal: one },
             Label::Purse { half: Half::First },
         ];
         for (i, a) in labels.iter().enumerate() {

@@ -9,8 +9,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "/cloudpald";
+
+/// A half that is asked to end has this long.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Which half of the pal a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +63,24 @@ impl Running {
         self.pid == pid
     }
 
-    /// Ends it: it is gone and its memory freed when this returns. Neither half has anything to do
-    /// before its end that a crash would not leave undone too, so it is not asked.
+    /// Ends it: it is gone and its memory freed when this returns. It has nothing to do before its end that
+    /// a crash would not leave undone too, so it is not asked.
     pub fn stop(self) {
         let _ = kill(self.pid, Signal::SIGKILL);
         let _ = waitpid(self.pid, None);
+    }
+
+    /// The same, after it had a moment to close what it has open: a store that was closed well opens sooner.
+    pub fn stop_gently(self) {
+        let _ = kill(self.pid, Signal::SIGTERM);
+        let until = Instant::now() + GRACE;
+        while Instant::now() < until {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => sleep(Duration::from_millis(5)),
+                _ => return,
+            }
+        }
+        self.stop();
     }
 }
 

@@ -5,7 +5,7 @@
 //! the two halves of the pal, which it starts, watches and starts again:
 //!
 //! - `/cloudpald network` lives as long as the machine, through sleep;
-//! - `/cloudpald data` is killed before every sleep, so that the kernel frees and zeroes all it held.
+//! - `/cloudpald data` is ended before every sleep, so that the kernel frees and zeroes all it held.
 //!
 //! `/init open-data` (key on standard input) opens the encrypted data disk and ends at once, for the same
 //! reason; `/init close-data` closes it. Before a sleep [`quiesce`] makes sure that nothing readable is

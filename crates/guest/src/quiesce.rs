@@ -2,7 +2,7 @@
 //!
 //! | where | what happens |
 //! | --- | --- |
-//! | memory of `cloudpald data` | process killed; the kernel zeroes pages as it frees them (`init_on_free=1`) |
+//! | memory of `cloudpald data` | process ended; the kernel zeroes pages as it frees them (`init_on_free=1`) |
 //! | page cache, journal and key of the data disk | unmounted, device removed, caches dropped |
 //! | unsent data of TCP connections, orphans too | connections reset |
 //! | WireGuard sessions | `wg0` taken down by `cloudpald network` |

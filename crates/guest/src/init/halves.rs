@@ -11,7 +11,7 @@ use std::time::Instant;
 impl Init {
     pub(super) fn stop_data(&mut self) -> Result<(), quiesce::QuiesceError> {
         if let Some(half) = self.data.take() {
-            half.stop();
+            half.stop_gently();
         }
         quiesce::close_disk()?;
         self.set_data_state(DataState::Locked);

@@ -3,6 +3,7 @@
 
 mod files;
 mod guard;
+mod hyper;
 mod network;
 mod owner;
 mod page;
@@ -17,24 +18,31 @@ use network::Network;
 use owner::Owner;
 use std::io;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use vault::Vault;
 
 /// Messages on their way to init; more wait.
 const QUEUE: usize = 64;
 
-/// Serves until init closes the channel, kills it before a sleep (whatever is half done then is as if it
+/// Serves until init closes the channel, ends it before a sleep (whatever is half done then is as if it
 /// had not been begun: files are written whole or not at all), or the owner locks the data.
 pub async fn run() -> io::Result<()> {
     let (incoming, outgoing) = inherited()?;
     let (to_init, queue) = mpsc::channel(QUEUE);
     let network = Arc::new(Network::new(to_init.clone()));
     let vault = Arc::new(Vault::new(to_init.clone()));
+    let mut asked_to_end = signal(SignalKind::terminate())?;
     network.request_start().await;
     tokio::select! {
         ended = pass_out(queue, outgoing) => ended,
         ended = pass_in(incoming, to_init, network, vault.clone()) => ended,
         () = vault.locked_for_good() => Ok(()),
+        _ = asked_to_end.recv() => {
+            vault.close_store().await;
+            // At once, without waiting for whoever still reads or writes.
+            std::process::exit(0)
+        }
     }
 }
 

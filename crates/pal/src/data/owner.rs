@@ -128,7 +128,7 @@ impl Owner {
             OwnerRequest::SetRoster(roster) => Question::SetRoster(roster),
             OwnerRequest::AddTickets(tickets) => Question::AddTickets(tickets),
             OwnerRequest::TakeTickets { limit } => Question::TakeTickets(limit),
-            OwnerRequest::Unlock(key) => return (said(self.vault.unlock(key).await), false),
+            OwnerRequest::Unlock(key) => return (said(self.vault.unlock(self.start.pal, key).await), false),
             OwnerRequest::Lock => {
                 let result = self.vault.lock().await;
                 let locked = result.is_ok();

@@ -2,11 +2,15 @@
 //! neither leaves the key anywhere but in the kernel.
 
 use super::files::Files;
+use super::hyper::{Problem, Shelf};
+use cloudpal_core::{PalId, Secret, store_key};
 use cloudpal_protocol::guest::{DataState, ToHost};
 use cloudpal_protocol::inside::FromData;
 use cloudpal_protocol::owner::DataKey;
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
@@ -16,6 +20,9 @@ const INIT: &str = "/init";
 
 /// Where files are kept once unlocked.
 pub const FILES: &str = "/data/files";
+
+/// Where logs, maps and drives are kept once unlocked.
+const STORE: &str = "/data/store";
 
 /// Why the disk was not opened or closed.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +35,20 @@ pub enum VaultError {
     Refused(String),
 }
 
+/// The store of logs on the disk.
+enum Cabinet {
+    /// The disk is closed.
+    Locked,
+    /// Nobody has asked for anything in it yet.
+    Shut(Secret<32>),
+    /// In use.
+    Open(Arc<Shelf>),
+}
+
 /// Whether the disk is open, and the way to change that.
 pub struct Vault {
     unlocked: AtomicBool,
+    cabinet: Mutex<Cabinet>,
     /// One change at a time.
     change: Mutex<()>,
     ended: Notify,
@@ -40,7 +58,22 @@ pub struct Vault {
 impl Vault {
     /// Locked.
     pub fn new(to_init: mpsc::Sender<FromData>) -> Self {
-        Vault { unlocked: AtomicBool::new(false), change: Mutex::default(), ended: Notify::new(), to_init }
+        Vault {
+            unlocked: AtomicBool::new(false),
+            cabinet: Mutex::new(Cabinet::Locked),
+            change: Mutex::default(),
+            ended: Notify::new(),
+            to_init,
+        }
+    }
+
+    /// Unlocked, with a store in `dir` and no disk.
+    #[cfg(test)]
+    pub fn with_store(dir: &Path) -> Self {
+        let (to_init, _) = mpsc::channel(1);
+        let shelf = Shelf::open(dir, Secret::new([7; 32])).unwrap();
+        let cabinet = Mutex::new(Cabinet::Open(Arc::new(shelf)));
+        Vault { cabinet, unlocked: AtomicBool::new(true), ..Vault::new(to_init) }
     }
 
     /// Whether the disk is open.
@@ -49,7 +82,7 @@ impl Vault {
     }
 
     /// Opens the disk. Opening an open one only checks nothing and changes nothing.
-    pub async fn unlock(&self, key: DataKey) -> Result<(), VaultError> {
+    pub async fn unlock(&self, pal: PalId, key: DataKey) -> Result<(), VaultError> {
         let _one = self.change.lock().await;
         if self.state() == DataState::Unlocked {
             return Ok(());
@@ -59,10 +92,12 @@ impl Vault {
             // If it ends before it has read the key, it says why.
             let _ = input.write_all(key.0.expose()).await;
         }
+        let store_key = store_key(&key.0, pal);
         drop(key);
         finish(child).await?;
         tokio::fs::create_dir_all(FILES).await.map_err(VaultError::Run)?;
         Files::new(FILES).tidy().map_err(VaultError::Run)?;
+        *self.cabinet.lock().await = Cabinet::Shut(store_key);
         self.unlocked.store(true, Ordering::Release);
         let _ = self.to_init.send(FromData::Host(ToHost::Data(DataState::Unlocked))).await;
         Ok(())
@@ -72,9 +107,43 @@ impl Vault {
     pub async fn lock(&self) -> Result<(), VaultError> {
         let _one = self.change.lock().await;
         self.unlocked.store(false, Ordering::Release);
+        self.close_store().await;
         finish(run("close-data").map_err(VaultError::Run)?).await?;
         let _ = self.to_init.send(FromData::Host(ToHost::Data(DataState::Locked))).await;
         Ok(())
+    }
+
+    /// The store of logs, opened at the first call.
+    pub async fn shelf(&self) -> Result<Arc<Shelf>, Problem> {
+        let mut cabinet = self.cabinet.lock().await;
+        let key = match &*cabinet {
+            Cabinet::Open(shelf) => return Ok(shelf.clone()),
+            Cabinet::Shut(key) => key.clone(),
+            Cabinet::Locked => return Err(Problem::locked()),
+        };
+        let opened = tokio::task::spawn_blocking(move || Shelf::open(Path::new(STORE), key)).await;
+        let shelf = Arc::new(opened.map_err(|_| Problem::stumbled())??);
+        *cabinet = Cabinet::Open(shelf.clone());
+        Ok(shelf)
+    }
+
+    /// The store of logs, if somebody has asked for it before.
+    pub async fn open_shelf(&self) -> Option<Arc<Shelf>> {
+        match &*self.cabinet.lock().await {
+            Cabinet::Open(shelf) => Some(shelf.clone()),
+            _ => None,
+        }
+    }
+
+    /// Ends all use of the store and makes what is in it last. Done before a sleep too: it saves the next life from
+    /// reading the journal again.
+    pub async fn close_store(&self) {
+        let before = std::mem::replace(&mut *self.cabinet.lock().await, Cabinet::Locked);
+        let Cabinet::Open(shelf) = before else { return };
+        if let Ok(Err(problem)) = tokio::task::spawn_blocking(move || shelf.close()).await {
+            let line = format!("the store of logs did not close well: {}", problem.message);
+            let _ = self.to_init.send(FromData::Host(ToHost::Log { line })).await;
+        }
     }
 
     /// Ends this process after a lock: the plaintext that passed through its memory goes with it.

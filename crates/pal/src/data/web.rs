@@ -2,12 +2,13 @@
 
 use super::files::{FileName, Files};
 use super::guard::Guard;
+use super::hyper::{self, Hyper};
 use super::network::Network;
 use super::page;
 use super::status::{self, Status};
 use super::vault::{FILES, Vault};
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{FromRef, Path, Query, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
@@ -38,13 +39,22 @@ struct App {
     vault: Arc<Vault>,
     guard: Arc<Guard>,
     files: Files,
+    hyper: Hyper,
+}
+
+impl FromRef<App> for Hyper {
+    fn from_ref(app: &App) -> Hyper {
+        app.hyper.clone()
+    }
 }
 
 /// Serves on both overlay addresses.
 pub fn start(start: Arc<DataStart>, network: Arc<Network>, vault: Arc<Vault>) {
     let addresses = [IpAddr::V4(start.overlay_v4), IpAddr::V6(start.overlay_v6)];
     let guard = Arc::new(Guard::new(&start));
-    let app = App { start, network, vault, guard, files: Files::new(FILES) };
+    let hyper = Hyper::new(vault.clone(), addresses);
+    hyper::port::start(&hyper, &network);
+    let app = App { start, network, vault, guard, files: Files::new(FILES), hyper };
     for address in addresses {
         tokio::spawn(serve(address, router(app.clone())));
     }
@@ -67,6 +77,7 @@ fn router(app: App) -> Router {
         .route("/api/echo", get(api_echo))
         .route("/data/", get(list))
         .route("/data/{name}", get(read).put(write).delete(delete))
+        .merge(hyper::router())
         .fallback(|| async { text(StatusCode::NOT_FOUND, "There is nothing here. The pal's page is at /\n") })
         .layer(middleware::from_fn_with_state(app.clone(), watch))
         .with_state(app)

@@ -1,0 +1,326 @@
+//! `/v1/logs`: blocks one after the other.
+
+use super::answer::{described, listed, put_bytes};
+use super::body::whole;
+use super::catalogue::{Item, Kind};
+use super::shelf::{Shelf, WAIT, Wish};
+use super::{Hyper, Problem};
+use axum::body::Body;
+use axum::extract::{FromRef, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use cloudpal_log::{Durability, Feed};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
+
+/// Bytes that one request appends at most.
+pub const MAX_APPEND: usize = 4 << 20;
+/// Blocks that one request appends at most.
+const MAX_BLOCKS: usize = 100_000;
+/// Bytes of blocks in one answer, beyond the first block.
+const MAX_ANSWER: usize = 1 << 20;
+/// How long one request checks blocks before it says how far it came.
+const CHECKING: Duration = Duration::from_secs(5);
+/// The longest a request waits for a peer.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+pub fn router<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Hyper: FromRef<S>,
+{
+    Router::new()
+        .route("/", get(list).post(create))
+        .route("/{log}", get(info))
+        .route("/{log}/blocks", get(read).post(append))
+        .route("/{log}/blocks/{index}", get(block))
+        .route("/{log}/truncate", post(truncate))
+        .route("/{log}/clear", post(clear))
+        .route("/{log}/verify", post(verify))
+}
+
+async fn list(State(hyper): State<Hyper>) -> Result<Json<Value>, Problem> {
+    all(&hyper, Kind::Log, "logs").await
+}
+
+/// All things of a kind.
+pub async fn all(hyper: &Hyper, kind: Kind, word: &'static str) -> Result<Json<Value>, Problem> {
+    let items = hyper.run(move |shelf| shelf.list(kind)).await?;
+    let items: Vec<_> = items.iter().map(listed).collect();
+    Ok(Json(json!({ word: items })))
+}
+
+async fn create(State(hyper): State<Hyper>, body: Body) -> Result<Response, Problem> {
+    made(&hyper, Kind::Log, body).await
+}
+
+/// Makes what the body wishes for.
+pub async fn made(hyper: &Hyper, kind: Kind, body: Body) -> Result<Response, Problem> {
+    let wish: Wish = parsed(body).await?;
+    let (about, new) = hyper
+        .run(move |shelf| {
+            let (item, new) = shelf.create(kind, &wish)?;
+            let mut about = described(&item, &shelf.log(&item)?.info());
+            // Told once, to whoever made it: others need it to read.
+            if let (Some(sealer), true, Value::Object(about)) = (&item.encryption, new, &mut about) {
+                about.insert("encryption_key".into(), hex::encode(sealer.0.expose()).into());
+            }
+            Ok((about, new))
+        })
+        .await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(about)).into_response())
+}
+
+/// A small JSON body.
+pub async fn parsed<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let bytes = whole(body, 64 << 10).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::usage(format!("the request's JSON is not understood: {error}")))
+}
+
+async fn info(State(hyper): State<Hyper>, Path(log): Path<String>) -> Result<Json<Value>, Problem> {
+    about(&hyper, Kind::Log, log).await
+}
+
+/// A thing in numbers.
+pub async fn about(hyper: &Hyper, kind: Kind, wanted: String) -> Result<Json<Value>, Problem> {
+    hyper
+        .run(move |shelf| {
+            let item = shelf.find(kind, &wanted)?;
+            Ok(Json(described(&item, &shelf.log(&item)?.info())))
+        })
+        .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cut {
+    /// `lines`, or a number of bytes; none makes one block of the whole body.
+    cut: Option<String>,
+}
+
+async fn append(
+    State(hyper): State<Hyper>,
+    Path(log): Path<String>,
+    Query(Cut { cut }): Query<Cut>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let bytes = whole(body, MAX_APPEND).await?;
+    let blocks = cut_up(&bytes, cut.as_deref())?;
+    hyper
+        .run(move |shelf| {
+            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?.with_durability(Durability::Durable);
+            let first = log.append(&blocks)?;
+            Ok(Json(json!({ "first": first, "count": blocks.len(), "length": log.length() })))
+        })
+        .await
+}
+
+fn cut_up(bytes: &Bytes, cut: Option<&str>) -> Result<Vec<Bytes>, Problem> {
+    let blocks: Vec<Bytes> = match cut {
+        None => vec![bytes.clone()],
+        Some("lines") => {
+            let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+            let lines = if bytes.is_empty() { None } else { Some(text.split(|&byte| byte == b'\n')) };
+            lines.into_iter().flatten().map(|line| bytes.slice_ref(line)).take(MAX_BLOCKS + 1).collect()
+        }
+        Some(number) => {
+            let size: usize = number
+                .parse()
+                .ok()
+                .filter(|size| *size > 0)
+                .ok_or_else(|| Problem::usage("cut takes `lines` or a number of bytes greater than 0"))?;
+            let starts = (0..bytes.len()).step_by(size).take(MAX_BLOCKS + 1);
+            starts.map(|at| bytes.slice(at..bytes.len().min(at.saturating_add(size)))).collect()
+        }
+    };
+    match blocks.len() {
+        ..=MAX_BLOCKS => Ok(blocks),
+        _ => Err(Problem::too_large(format!(
+            "one request appends at most {MAX_BLOCKS} blocks; send it in parts"
+        ))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    /// Milliseconds that a block which is not here is waited for.
+    wait_ms: Option<u64>,
+}
+
+async fn block(
+    State(hyper): State<Hyper>,
+    Path((log, index)): Path<(String, u64)>,
+    Query(Wait { wait_ms }): Query<Wait>,
+) -> Result<Response, Problem> {
+    let wait = wait_ms.map_or(WAIT, Duration::from_millis).min(MAX_WAIT);
+    let block = hyper
+        .run(move |shelf| {
+            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?.with_get_timeout(wait);
+            reach(&log, index, wait);
+            Ok(log.get(index)?)
+        })
+        .await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], block).into_response())
+}
+
+/// Waits until a copy is as long as its writer's log was said to be. A log that is written here has all it will get.
+fn reach(log: &impl Feed, index: u64, wait: Duration) {
+    let until = Instant::now() + wait;
+    while !log.writable() && log.length() <= index {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        log.wait_change((log.fork(), log.length()), left);
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Span {
+    #[serde(default)]
+    from: u64,
+    to: Option<u64>,
+}
+
+/// Blocks that are held here, as many as fit.
+async fn read(
+    State(hyper): State<Hyper>,
+    Path(log): Path<String>,
+    Query(Span { from, to }): Query<Span>,
+) -> Result<Json<Value>, Problem> {
+    hyper
+        .run(move |shelf| {
+            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?;
+            let end = to.unwrap_or(u64::MAX).min(log.length());
+            let (mut blocks, mut bytes, mut next) = (Vec::new(), 0, from);
+            while next < end && bytes < MAX_ANSWER && blocks.len() < 1000 {
+                let block = log.get(next)?;
+                let mut one = Map::new();
+                one.insert("index".into(), next.into());
+                put_bytes(&mut one, "block", &block);
+                blocks.push(one);
+                bytes += block.len();
+                next += 1;
+            }
+            Ok(Json(json!({ "blocks": blocks, "next": (next < end).then_some(next) })))
+        })
+        .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Length {
+    length: u64,
+}
+
+async fn truncate(
+    State(hyper): State<Hyper>,
+    Path(log): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let Length { length } = parsed(body).await?;
+    changed(&hyper, log, move |log| {
+        if length > log.length() {
+            return Err(Problem::usage(format!("the log has {} blocks, fewer than that", log.length())));
+        }
+        Ok(log.truncate(length)?)
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Blocks {
+    from: u64,
+    to: u64,
+}
+
+async fn clear(
+    State(hyper): State<Hyper>,
+    Path(log): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let Blocks { from, to } = parsed(body).await?;
+    changed(&hyper, log, move |log| {
+        let end = to.min(log.length());
+        if from < end { Ok(log.clear(from..end)?) } else { Ok(()) }
+    })
+    .await
+}
+
+async fn changed(
+    hyper: &Hyper,
+    wanted: String,
+    change: impl FnOnce(&dyn Feed) -> Result<(), Problem> + Send + 'static,
+) -> Result<Json<Value>, Problem> {
+    hyper
+        .run(move |shelf: &Shelf| {
+            let item: Item = shelf.find(Kind::Log, &wanted)?;
+            let log = shelf.log(&item)?.with_durability(Durability::Durable);
+            change(&log)?;
+            Ok(Json(described(&item, &log.info())))
+        })
+        .await
+}
+
+/// Reads blocks back and says which of them cannot be. Blocks that are not held here are counted, not fetched.
+async fn verify(
+    State(hyper): State<Hyper>,
+    Path(log): Path<String>,
+    Query(Span { from, to }): Query<Span>,
+) -> Result<Json<Value>, Problem> {
+    hyper
+        .run(move |shelf| {
+            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?;
+            let (end, began) = (to.unwrap_or(u64::MAX).min(log.length()), Instant::now());
+            let (mut next, mut sound, mut absent, mut damaged) = (from, 0u64, 0u64, Vec::new());
+            while next < end && began.elapsed() < CHECKING && damaged.len() < 1000 {
+                match log.get_local(next) {
+                    Ok(Some(_)) => sound += 1,
+                    Ok(None) => absent += 1,
+                    Err(cloudpal_log::FeedError::Closed) => return Err(Problem::locked()),
+                    Err(_) => damaged.push(next),
+                }
+                next += 1;
+            }
+            Ok(Json(json!({
+                "ok": damaged.is_empty(),
+                "checked": sound,
+                "absent": absent,
+                "damaged": damaged,
+                "next": (next < end).then_some(next),
+                "length": log.length(),
+                "tree_hash": hex::encode(log.info().tree_hash),
+            })))
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_cut_into_blocks() {
+        let cut = |text: &'static str, how| {
+            cut_up(&Bytes::from(text), how).map(|blocks| blocks.concat().len() * 100 + blocks.len())
+        };
+        assert_eq!(cut("", None).unwrap(), 1);
+        assert_eq!(cut("", Some("lines")).unwrap(), 0);
+        assert_eq!(cut("\n", Some("lines")).unwrap(), 1);
+        assert_eq!(cut("a\n\nb", Some("lines")).unwrap(), 203);
+        assert_eq!(cut("a\nb\n", Some("lines")).unwrap(), 202);
+        assert_eq!(cut("abcde", Some("2")).unwrap(), 503);
+        assert!(cut("a", Some("0")).is_err() && cut("a", Some("x")).is_err());
+        let many = Bytes::from(vec![b'\n'; MAX_BLOCKS + 1]);
+        assert_eq!(cut_up(&many, Some("lines")).unwrap_err().code, "too_large");
+    }
+}

@@ -1,0 +1,173 @@
+//! What went wrong, as JSON with a code for programs and a sentence for people.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use cloudpal_bee::ReadError as BeeReadError;
+use cloudpal_drive::{PathError, ReadError as DriveReadError};
+use cloudpal_log::{FeedError, StorageError};
+use serde_json::json;
+use std::error::Error;
+use std::io;
+
+/// An answer that is not what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub status: StatusCode,
+    /// For programs; never changes once documented.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Problem { status, code, message: message.into() }
+    }
+
+    /// The data disk is closed.
+    pub fn locked() -> Self {
+        let message =
+            "the data of this pal is locked; unlock it on the device that holds your key: cloudpal unlock";
+        Problem::new(StatusCode::LOCKED, "locked", message)
+    }
+
+    /// The store cannot be opened.
+    pub fn unopened(error: &(dyn Error + 'static)) -> Self {
+        let message = format!("the store on the pal's data disk does not open: {}", chain(error));
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message)
+    }
+
+    /// A mistake of ours.
+    pub fn stumbled() -> Self {
+        let message = "the pal stumbled over this; try again";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
+    }
+
+    /// Used wrongly.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "usage", message)
+    }
+
+    /// No such thing.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// No such address.
+    pub fn no_route() -> Self {
+        Problem::not_found(
+            "there is nothing here; logs are at /v1/logs, maps at /v1/bees, drives at /v1/drives",
+        )
+    }
+
+    /// There is another thing of this name.
+    pub fn exists(message: impl Into<String>) -> Self {
+        Problem::new(StatusCode::CONFLICT, "exists", message)
+    }
+
+    /// More than is taken at once.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
+    /// A range of bytes that the file does not have.
+    pub fn no_range(length: u64) -> Self {
+        let message = format!("the file has {length} bytes, so there is nothing in this range");
+        Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", message)
+    }
+
+    /// The body of a request ended early.
+    pub fn cut_off() -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "cut_off", "the bytes did not arrive whole; nothing was stored")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": { "code": self.code, "message": self.message } })))
+            .into_response()
+    }
+}
+
+/// Any error of the libraries below, told by what lies deepest.
+impl<E: Error + 'static> From<E> for Problem {
+    fn from(error: E) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+        let mut known = None;
+        while let Some(error) = cause {
+            known = kind(error).or(known);
+            cause = error.source();
+        }
+        let (status, code) = known.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, "failed"));
+        Problem::new(status, code, chain(&error))
+    }
+}
+
+fn kind(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static str)> {
+    if let Some(error) = error.downcast_ref::<FeedError>() {
+        return match error {
+            FeedError::Unavailable { .. } => Some((StatusCode::GATEWAY_TIMEOUT, "unavailable")),
+            FeedError::OutOfRange { .. } => Some((StatusCode::NOT_FOUND, "not_found")),
+            FeedError::NotWritable => Some((StatusCode::FORBIDDEN, "not_writable")),
+            FeedError::Closed => Some((StatusCode::LOCKED, "locked")),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<StorageError>() {
+        return match error {
+            StorageError::Full => Some((StatusCode::INSUFFICIENT_STORAGE, "full")),
+            StorageError::Damaged { .. } => Some((StatusCode::INTERNAL_SERVER_ERROR, "damaged")),
+            StorageError::Closed => Some((StatusCode::LOCKED, "locked")),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return (error.kind() == io::ErrorKind::StorageFull)
+            .then_some((StatusCode::INSUFFICIENT_STORAGE, "full"));
+    }
+    if error.is::<PathError>() {
+        return Some((StatusCode::BAD_REQUEST, "usage"));
+    }
+    if let Some(error) = error.downcast_ref::<BeeReadError>() {
+        let ahead = matches!(error, BeeReadError::Ahead { .. });
+        return ahead.then_some((StatusCode::NOT_FOUND, "not_found"));
+    }
+    if let Some(error) = error.downcast_ref::<DriveReadError>() {
+        let missing = matches!(error, DriveReadError::Missing { .. } | DriveReadError::Link { .. });
+        return missing.then_some((StatusCode::NOT_FOUND, "not_found"));
+    }
+    None
+}
+
+/// An error with everything behind it, each thing said once.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut said = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said.push(error.to_string());
+        cause = error.source();
+    }
+    said.dedup();
+    said.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_lies_deepest() {
+        let full = FeedError::Storage { doing: "append to the log", source: StorageError::Full };
+        let problem = Problem::from(cloudpal_bee::WriteError::Append(full));
+        assert_eq!((problem.status, problem.code), (StatusCode::INSUFFICIENT_STORAGE, "full"));
+        assert!(
+            problem
+                .message
+                .starts_with("cannot append to the bee: cannot append to the log: the disk is full")
+        );
+        let past = Problem::from(FeedError::OutOfRange { index: 9, length: 3 });
+        assert_eq!((past.status, past.code), (StatusCode::NOT_FOUND, "not_found"));
+        assert!(past.message.contains("no block 9"));
+    }
+}
