@@ -20,6 +20,8 @@ pub struct Plan {
     pub steps: u64,
     /// Cut points tried: every one, or about this many spread evenly.
     pub at_most: Option<u64>,
+    /// All fates are tried at one in so many cut points, at the others they take turns.
+    pub all_fates_once_in: u64,
 }
 
 /// What came of it.
@@ -110,8 +112,10 @@ fn cut(plan: &Plan, ops: Vec<Op>, spread: u64, mut send: impl FnMut(Image) -> bo
             continue;
         }
         cuts += 1;
+        let turn = Fate::ALL[(cuts % Fate::ALL.len() as u64) as usize];
         for fate in Fate::ALL {
-            if history.certain() && fate != Fate::Kept {
+            let wanted = fate == turn || cuts % plan.all_fates_once_in == 0;
+            if !wanted || (history.certain() && fate != turn) {
                 continue;
             }
             let mut chance = Chance::of(plan.program.seed ^ fate as u64, number);

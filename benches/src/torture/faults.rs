@@ -161,9 +161,10 @@ fn one(
         images.push((history.image(fate, &mut chance), "after a loss of power"));
     }
     for (image, how) in images {
+        let what = disk.first_failed();
         again(subject, &program, number, &image, &states).map_err(|wrong| match wrong {
-            Wrong::Lost(text) => Wrong::Lost(format!("{how}: {text}")),
-            Wrong::Unopenable(text) => Wrong::Unopenable(format!("{how}: {text}")),
+            Wrong::Lost(text) => Wrong::Lost(format!("{what}; {how}: {text}")),
+            Wrong::Unopenable(text) => Wrong::Unopenable(format!("{what}; {how}: {text}")),
             other => other,
         })?;
     }

@@ -25,6 +25,9 @@ pub fn folder(subject: Subject, folder: &Path, program: &Program, states: &[&[Bl
 
 /// Which of `states` an open store holds, judged by every byte of every block.
 pub fn holds(victim: &mut dyn Victim, program: &Program, states: &[&[Block]]) -> Result<usize, Wrong> {
+    if let Some(complaint) = victim.complaint() {
+        return Err(Wrong::Lost(format!("it says so itself: {complaint}")));
+    }
     let length = victim.length().map_err(|error| Wrong::Lost(format!("no length: {error:#}")))?;
     let mut found = Err(Wrong::Lost(format!(
         "{length} blocks where there must be {}",

@@ -5,7 +5,8 @@
 //! | cuts | power lost after any operation of its disk; what was not synced is dropped, torn, reordered |
 //! | kills | `kill -9` at any moment |
 //! | faults | the n-th call fails once, for ever, or for want of space |
-//! | flips | any byte of its files changed |
+//! | flips | any byte of its files changed; healed from a peer |
+//! | liars | a peer whose answers are forged, replayed, reordered or another log's |
 //!
 //! Each part also runs on toys that have a flaw which this part must find: a probe that finds no loss in
 //! those proves nothing about the store. It takes root and `/dev/fuse`. Everything follows from one seed.
@@ -20,6 +21,7 @@ mod faults;
 mod flips;
 mod judge;
 mod kills;
+mod liars;
 mod place;
 mod program;
 mod report;

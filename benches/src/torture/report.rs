@@ -3,7 +3,7 @@
 use crate::judge::Wrong;
 use crate::program::Program;
 use crate::subject::Subject;
-use crate::{cuts, faults, flips, kills};
+use crate::{cuts, faults, flips, kills, liars};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -17,9 +17,9 @@ pub struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Torture only this: `fjall` shows what the engine alone withstands
-    #[arg(long, default_value = "fjall")]
+    #[arg(long, default_value = "store")]
     subject: Subject,
-    /// Do this part only: cuts, kills, faults or flips
+    /// Do this part only: cuts, kills, faults, flips or liars
     #[arg(long)]
     only: Option<String>,
     /// A hundredth of everything
@@ -37,14 +37,15 @@ struct Size {
     kills: u64,
     faults: Option<u64>,
     flips: Option<u64>,
+    liars: u64,
 }
 
 impl Options {
     fn size(&self) -> Size {
         if self.quick {
-            Size { steps: 300, cuts: Some(200), kills: 15, faults: Some(12), flips: Some(200) }
+            Size { steps: 300, cuts: Some(200), kills: 15, faults: Some(12), flips: Some(200), liars: 10 }
         } else {
-            Size { steps: 10_000, cuts: None, kills: 1_000, faults: None, flips: None }
+            Size { steps: 10_000, cuts: None, kills: 1_000, faults: None, flips: None, liars: 1_000 }
         }
     }
 
@@ -90,10 +91,17 @@ pub fn torture(options: &Options) -> Result<ExitCode> {
     let me = std::env::current_exe().context("cannot find out where this program lies")?;
     let (subject, size, program) = (options.subject, options.size(), Program::of(options.seed));
     let mut sum = Sum::default();
+    let mut blind = 0;
     let mut parts = serde_json::Map::new();
     if options.wants("cuts") {
         eprintln!("==> power lost at every point of {} steps", size.steps);
-        let done = cuts::run(&cuts::Plan { subject, program, steps: size.steps, at_most: size.cuts })?;
+        let done = cuts::run(&cuts::Plan {
+            subject,
+            program,
+            steps: size.steps,
+            at_most: size.cuts,
+            all_fates_once_in: 8,
+        })?;
         sum.add("cuts", &done.wrong);
         let fields = json!({ "steps": size.steps, "operations": done.ops, "cut_points": done.cuts,
             "images": done.images, "wrong": done.wrong.len() });
@@ -119,17 +127,34 @@ pub fn torture(options: &Options) -> Result<ExitCode> {
     if options.wants("flips") {
         eprintln!("==> bytes flipped");
         let small = Program { largest: 300, ..program };
-        let done = flips::run(&flips::Plan { subject, program: small, steps: 24, at_most: size.flips })?;
+        let done = flips::run(&flips::Plan {
+            subject,
+            program: small,
+            steps: 24,
+            at_most: size.flips,
+            heal_once_in: 20,
+        })?;
         sum.add("flips", &done.wrong);
         let fields = json!({ "bytes": done.bytes, "flips": done.flips, "noticed": done.noticed,
-            "unharmed": done.unharmed, "wrong": done.wrong.len() });
+            "unharmed": done.unharmed, "healed_of_those_tried": done.healed, "wrong": done.wrong.len() });
         parts.insert("flips".into(), fields);
     }
+    if options.wants("liars") {
+        eprintln!("==> {} copies with a liar between them and the author", size.liars);
+        let done = liars::run(options.seed, size.liars)?;
+        sum.add("liars", &done.wrong);
+        blind += u64::from(done.would_deceive == 0);
+        let fields = json!({ "copies": size.liars, "lies": done.lies, "blamed": done.blamed,
+            "would_deceive_who_checks_nothing": done.would_deceive, "completed": done.completed,
+            "wrong": done.wrong.len() });
+        parts.insert("liars".into(), fields);
+    }
     let controls = controls(options)?;
-    let blind = controls.iter().filter(|control| control["wrong"] == json!(0)).count();
+    blind += controls.iter().filter(|control| control["wrong"] == json!(0)).count() as u64;
     let ok = sum.clean() && blind == 0;
     let report = json!({
-        "what": "torture data", "commit": options.commit, "ok": ok, "seed": options.seed, "subject": subject.name(),
+        "what": "torture data", "commit": options.commit, "ok": ok, "seed": options.seed, "machine": machine(),
+        "subject": subject.name(),
         "lost": sum.lost, "unopenable": sum.unopenable, "panicked": sum.panicked, "hung": sum.hung,
         "parts": parts, "controls": controls,
     });
@@ -146,7 +171,13 @@ fn controls(options: &Options) -> Result<Vec<Value>> {
     };
     if options.wants("cuts") {
         for subject in [Subject::ToyWithoutSync, Subject::ToyWithoutFolderSync, Subject::ToyLengthFirst] {
-            let done = cuts::run(&cuts::Plan { subject, program, steps: 100, at_most: Some(100) })?;
+            let done = cuts::run(&cuts::Plan {
+                subject,
+                program,
+                steps: 100,
+                at_most: Some(100),
+                all_fates_once_in: 1,
+            })?;
             say("cuts", subject, done.wrong.len());
         }
     }
@@ -158,10 +189,15 @@ fn controls(options: &Options) -> Result<Vec<Value>> {
     if options.wants("flips") {
         let subject = Subject::ToyWithoutSync;
         let small = Program { largest: 300, ..program };
-        let plan = flips::Plan { subject, program: small, steps: 24, at_most: Some(100) };
+        let plan = flips::Plan { subject, program: small, steps: 24, at_most: Some(100), heal_once_in: 1 };
         say("flips", subject, flips::run(&plan)?.wrong.len());
     }
     Ok(found)
+}
+
+fn machine() -> Value {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    json!({ "cores": std::thread::available_parallelism().map_or(1, |cores| cores.get()), "kernel": kernel.trim() })
 }
 
 fn print(report: &Value, json: bool) {

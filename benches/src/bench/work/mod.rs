@@ -1,8 +1,15 @@
 //! Our side of each row. A process does one task and says how much it did, in how long and with how much memory.
 
 mod bare;
+mod bee;
+mod drive;
+mod log;
+mod many;
+mod replicate;
 
 use anyhow::{Context as _, Result, bail};
+use cloudpal_log::Durability;
+use cloudpal_store::{Options, Store, StoreKey};
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
@@ -30,10 +37,31 @@ impl Job<'_> {
 pub fn work(task: &str, folder: &Path, arguments: &[String]) -> Result<()> {
     let job = Job { folder, arguments };
     match task {
+        "append_single" => log::append(&job, 1, Durability::Relaxed),
+        "append_1000" => log::append(&job, 1000, Durability::Relaxed),
+        "append_single_durable" => log::append(&job, 1, Durability::Durable),
+        "append_1000_durable" => log::append(&job, 1000, Durability::Durable),
+        "fill" => log::fill(&job),
+        "random_get" => log::random_get(&job),
+        "growth" => log::grow(&job),
+        "serve" => replicate::serve(&job),
+        "fetch" => replicate::fetch(&job),
+        "bee_put" => bee::put(&job),
+        "bee_get" => bee::get(&job),
+        "drive_put" => drive::put(&job),
+        "drive_get" => drive::get(&job),
+        "fill_store" => many::fill(&job),
+        "open_store" => many::open(&job),
         "fjall_append_single_durable" => bare::append(&job, 1),
         "fjall_append_1000_durable" => bare::append(&job, 1000),
         _ => bail!("no task is called {task}"),
     }
+}
+
+/// The store of a task, as anybody gets it by default: all at rest encrypted, synced every second.
+pub fn open_store(job: &Job<'_>) -> Result<Store> {
+    let opened = Store::open(job.folder, &StoreKey::new([7; 32]), Options::default());
+    opened.with_context(|| format!("cannot open the store in {}", job.folder.display()))
 }
 
 /// Runs what is measured, then says so.

@@ -62,6 +62,7 @@ struct Disk {
     calls: u64,
     fault: Option<Fault>,
     failed: u64,
+    first_failed: Option<String>,
 }
 
 impl Recorder {
@@ -69,7 +70,17 @@ impl Recorder {
     pub fn new(tree: Tree, fault: Option<Fault>) -> Self {
         let nodes = tree.folders.keys().chain(tree.files.keys());
         let next_node = nodes.max().map_or(2, |last| last + 1);
-        Self { disk: Mutex::new(Disk { tree, ops: Vec::new(), next_node, calls: 0, fault, failed: 0 }) }
+        Self {
+            disk: Mutex::new(Disk {
+                tree,
+                ops: Vec::new(),
+                next_node,
+                calls: 0,
+                fault,
+                failed: 0,
+                first_failed: None,
+            }),
+        }
     }
 
     /// Leaves a mark between the operations.
@@ -98,6 +109,11 @@ impl Recorder {
         (disk.calls, disk.failed)
     }
 
+    /// The first call that was made to fail, for people.
+    pub fn first_failed(&self) -> String {
+        self.lock().first_failed.clone().unwrap_or_else(|| "a call about names, or one that reads".into())
+    }
+
     /// Counts a call that reads and gives what `look` sees.
     pub fn look<T>(&self, look: impl FnOnce(&Tree) -> T) -> Result<T, Refused> {
         let mut disk = self.lock();
@@ -114,6 +130,10 @@ impl Recorder {
     pub fn change(&self, need: Need, op: Op) -> Result<(), Refused> {
         let mut disk = self.lock();
         let called = disk.call(need);
+        if called.is_err() {
+            let told = disk.describe(&op);
+            disk.first_failed.get_or_insert(told);
+        }
         match (called, op) {
             (Ok(()), op) => disk.carry_out(op),
             (Err(_), Op::Sync { node }) => disk.carry_out(Op::FailedSync { node }),
@@ -175,6 +195,17 @@ impl Disk {
         };
         self.failed += 1;
         Err(refused)
+    }
+
+    fn describe(&self, op: &Op) -> String {
+        match op {
+            Op::Write { node, offset, data } => {
+                format!("{} bytes written at {offset} of {}", data.len(), self.tree.path(*node))
+            }
+            Op::Length { node, length } => format!("{} made {length} long", self.tree.path(*node)),
+            Op::Sync { node } => format!("sync of {}", self.tree.path(*node)),
+            other => format!("{other:?}"),
+        }
     }
 
     fn carry_out(&mut self, op: Op) {

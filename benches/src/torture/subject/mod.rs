@@ -2,15 +2,22 @@
 //! a known flaw are the control: a probe that finds no loss in them finds none anywhere.
 
 mod bare;
+mod peer;
+mod store;
 mod toy;
 
-use anyhow::Result;
+pub use peer::Peer;
+
+use crate::disk::Tree;
+use anyhow::{Result, bail};
 use std::path::Path;
 use std::str::FromStr;
 
 /// Something that keeps one log of blocks in a folder and says when a change is there for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
+    /// The real one.
+    Store,
     /// fjall and nothing else.
     Fjall,
     /// A file of blocks that acknowledges without syncing.
@@ -33,6 +40,14 @@ pub trait Victim {
     fn length(&mut self) -> Result<u64>;
     /// One of them.
     fn get(&mut self, index: u64) -> Result<Vec<u8>>;
+    /// What it says by itself that it lost of what it had acknowledged.
+    fn complaint(&mut self) -> Option<String> {
+        None
+    }
+    /// Whether it says by itself that something may be missing, acknowledged or not.
+    fn tells_of_loss(&mut self) -> bool {
+        false
+    }
 }
 
 impl Subject {
@@ -47,6 +62,7 @@ impl Subject {
     /// Its name on a command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
+            Subject::Store => "store",
             Subject::Fjall => "fjall",
             Subject::ToyWithoutSync => "toy-without-sync",
             Subject::ToyWithoutFolderSync => "toy-without-folder-sync",
@@ -55,9 +71,23 @@ impl Subject {
         }
     }
 
+    /// A peer that has all that is on `disk`, for those that can heal.
+    pub fn peer(self, disk: &Tree) -> Result<Option<Peer>> {
+        if self == Subject::Store { Peer::of(disk).map(Some) } else { Ok(None) }
+    }
+
+    /// Repairs what is in a folder, and opens it with a peer connected.
+    pub fn heal(self, folder: &Path, peer: &Peer) -> Result<Box<dyn Victim>> {
+        match self {
+            Subject::Store => Ok(Box::new(peer::heal(folder, peer)?)),
+            other => bail!("{} cannot heal", other.name()),
+        }
+    }
+
     /// Opens what is in a folder, or makes it there.
     pub fn open(self, folder: &Path) -> Result<Box<dyn Victim>> {
         match self {
+            Subject::Store => Ok(Box::new(store::Real::open(folder)?)),
             Subject::Fjall => Ok(Box::new(bare::Bare::open(folder)?)),
             toy => Ok(Box::new(toy::Toy::open(folder, toy)?)),
         }
@@ -68,7 +98,7 @@ impl FromStr for Subject {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Subject::Fjall].into_iter().chain(Subject::TOYS);
+        let all = [Subject::Store, Subject::Fjall].into_iter().chain(Subject::TOYS);
         all.into_iter()
             .find(|subject| subject.name() == text)
             .ok_or_else(|| format!("no subject is called {text}"))

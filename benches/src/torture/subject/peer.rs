@@ -1,0 +1,59 @@
+//! A peer that holds the tortured log whole, and what a person does with a damaged store: repair it, connect the peer.
+
+use super::store::{self, Real};
+use crate::disk::Tree;
+use crate::place::fast_folder;
+use anyhow::{Context as _, Result, ensure};
+use cloudpal_log::Feed;
+use cloudpal_store::{Access, Options, Server, Store, StoreKey, repair};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A copy is small and on the same machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Another store with a copy, that serves it.
+pub struct Peer {
+    server: Server,
+    length: u64,
+    _store: Store,
+    _folder: TempDir,
+}
+
+impl Peer {
+    /// Gets its copy from the store on `disk`, by replication.
+    pub fn of(disk: &Tree) -> Result<Self> {
+        let (origin, folder) = (fast_folder()?, fast_folder()?);
+        disk.lay(origin.path())?;
+        let real = Real::open(origin.path())?;
+        let source = real.store.serve("127.0.0.1:0", Access::Anyone)?;
+        let store = Store::open(folder.path(), &StoreKey::new([8; 32]), Options::default())?;
+        let (log, length) = (store.get(real.log.key())?, real.log.length());
+        let connection = store.connect(source.address(), &Access::Anyone)?;
+        ensure!(log.fetch(0..length)?.wait(PATIENCE), "the peer did not get its copy");
+        connection.close();
+        let server = store.serve("127.0.0.1:0", Access::Anyone)?;
+        Ok(Self { server, length, _store: store, _folder: folder })
+    }
+
+    /// Where it serves.
+    fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+}
+
+/// Repairs a store, opens it, and gets what it lacks from a peer.
+pub fn heal(folder: &Path, peer: &Peer) -> Result<Real> {
+    repair(folder, &StoreKey::new(store::KEY), &store::options()).context("it cannot be repaired")?;
+    let real = Real::open(folder).context("it does not open after the repair")?;
+    let _connection = real.store.connect(peer.address(), &Access::Anyone)?;
+    ensure!(real.log.fetch(0..peer.length)?.wait(PATIENCE), "what is missing did not come from the peer");
+    // The last proof may still be on its way to the disk.
+    let until = Instant::now() + PATIENCE;
+    while real.log.length() < peer.length && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(real)
+}

@@ -1,0 +1,39 @@
+//! A short part of the torture with a fixed seed. `cargo xtask torture data` is the whole.
+//!
+//! It mounts a file system, so it takes root and /dev/fuse, and says so where they are missing.
+
+use serde_json::Value;
+use std::process::Command;
+
+const SEED: &str = "1";
+
+fn torture() -> Value {
+    let mut torture = Command::new(env!("CARGO_BIN_EXE_cloudpal-torture"));
+    let out = torture.args(["data", "--json", "--quick", "--seed", SEED]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_every_control_is_caught() {
+    let report = torture();
+    println!("{report:#}");
+    for count in ["lost", "unopenable", "panicked", "hung"] {
+        assert_eq!(report[count], 0, "{count}, seed {SEED}");
+    }
+    for (part, count) in [
+        ("cuts", "cut_points"),
+        ("kills", "kills"),
+        ("faults", "faults"),
+        ("flips", "flips"),
+        ("liars", "lies"),
+    ] {
+        assert!(report["parts"][part][count].as_u64() > Some(10), "{part} did nothing");
+    }
+    assert!(report["parts"]["flips"]["healed_of_those_tried"].as_u64() > Some(0), "nothing was healed");
+    let controls = report["controls"].as_array().unwrap();
+    assert!(controls.len() >= 5);
+    for control in controls {
+        assert!(control["wrong"].as_u64() > Some(0), "a probe is blind: {control}");
+    }
+}
