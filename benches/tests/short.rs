@@ -2,6 +2,8 @@
 //!
 //! It mounts a file system, so it takes root and /dev/fuse, and says so where they are missing.
 
+#![allow(clippy::unwrap_used, reason = "a test says what failed by failing")]
+
 use serde_json::Value;
 use std::process::Command;
 

@@ -18,6 +18,7 @@ mod asleep;
 mod bare;
 mod capture;
 mod client;
+mod data;
 mod day;
 mod faults;
 mod flood;

@@ -34,14 +34,14 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut map = BlockMap::default();
     let (first, second) = bytes.split_at(bytes.len() / 2);
     let _ = map.extend(first).and_then(|()| map.extend(second)).and_then(|()| map.extend(bytes));
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        if let Ok(path) = DrivePath::new(text) {
-            assert!(path.parts().all(|part| !matches!(part, "" | "." | "..")));
-            assert_eq!(DrivePath::new(path.as_str()).as_ref(), Ok(&path));
-            let (link, target) = text.split_at(text.floor_char_boundary(text.len() / 2));
-            if let Ok(link) = DrivePath::new(link) {
-                let _ = link.follow(target);
-            }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(path) = DrivePath::new(text)
+    {
+        assert!(path.parts().all(|part| !matches!(part, "" | "." | "..")));
+        assert_eq!(DrivePath::new(path.as_str()).as_ref(), Ok(&path));
+        let (link, target) = text.split_at(text.floor_char_boundary(text.len() / 2));
+        if let Ok(link) = DrivePath::new(link) {
+            let _ = link.follow(target);
         }
     }
 });

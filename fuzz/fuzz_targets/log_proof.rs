@@ -59,7 +59,7 @@ fn alter(proof: &mut Proof, what: u8, place: u8, value: u8) {
         return;
     }
     match (&mut proof.block, &mut proof.upgrade) {
-        (Some(block), _) if what % 2 == 0 => block.index = block.index.rotate_left(u32::from(value)),
+        (Some(block), _) if what.is_multiple_of(2) => block.index = block.index.rotate_left(u32::from(value)),
         (_, Some(upgrade)) => upgrade.length = upgrade.length.rotate_left(u32::from(value)),
         _ => proof.fork = u64::from(value),
     }

@@ -76,6 +76,8 @@ export class Drives {
         blob: value.blob
       })
     }
+    // A reader opens the blob log when it first needs it.
+    if (drive.version > 1) await drive.getBlobs()
     const seen = { version: drive.version, contentKey: hex(drive.contentKey), files }
     if (version) await drive.close()
     return seen

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::command::data::args::{BeeCommand, DriveCommand, LogCommand};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,18 @@ Exit codes:
 
 Settings: a flag goes before the environment, the environment before the default.
 Logs: CLOUDPAL_LOG=debug (standard error).";
+
+const DATA_HELP: &str = "\
+With --store DIR the data is in a folder of this machine, and nothing else is needed: no pal and no account.
+Without it the data is on your pal. The folder is encrypted; its key opens on this device only.
+
+  cloudpal log create diary --store ~/data          makes a log and prints its key
+  echo 'Dear diary' | cloudpal log append diary --store ~/data
+  cloudpal log serve diary --listen 0.0.0.0:4000 --store ~/data
+  cloudpal log fetch KEY --from 192.0.2.7:4000 --store ~/copy
+
+Whoever has the key can fetch and read (unless it is encrypted); only this folder can write. The same works with
+programs written with npm's hypercore, hyperbee and hyperdrive on the other side.";
 
 /// A cloud of your own: keys, credit, pals and the tunnel to them.
 #[derive(Debug, Parser)]
@@ -97,6 +110,15 @@ pub enum Command {
     /// Devices on a pal's private network
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Logs: lists that only grow, and that anybody who has the key can copy and check
+    #[command(subcommand, after_help = DATA_HELP)]
+    Log(LogCommand),
+    /// Sorted maps: keys with values, on a log
+    #[command(subcommand, after_help = DATA_HELP)]
+    Bee(BeeCommand),
+    /// Drives: folders of files, on a log
+    #[command(subcommand, after_help = DATA_HELP)]
+    Drive(DriveCommand),
     /// Unlock pals whenever they wake, until stopped
     Agent,
     /// Open a pal's page through an encrypted tunnel, without root, until Ctrl-C

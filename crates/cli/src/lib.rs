@@ -7,6 +7,8 @@
 //! - [`credit`]: what is needed of a purse.
 //! - [`host`] and [`session`]: asking the host, and asking the pal through it.
 //! - [`command`]: one module for each thing a person can ask for.
+//! - [`local`]: data in a folder of this machine, for those who have no pal.
+//! - [`remote`]: the data of a running pal, through that tunnel.
 //! - [`tunnel`]: userspace WireGuard and TCP, so that `cloudpal open` needs no root.
 //!
 //! What it never does: send the seed phrase or anything derived from it except the data key, and that
@@ -34,8 +36,10 @@ pub mod command;
 pub mod credit;
 pub mod failure;
 pub mod host;
+pub mod local;
 pub mod person;
 pub mod qr;
+pub mod remote;
 pub mod session;
 pub mod terminal;
 pub mod tunnel;

@@ -4,7 +4,9 @@ use clap::{CommandFactory, Parser};
 use cloudpal_cli::app::App;
 use cloudpal_cli::args::{Cli, Command, CreditCommand, DeviceCommand};
 use cloudpal_cli::command::delete::Consent;
-use cloudpal_cli::command::{agent, create, credit, delete, device, init, open, pals, receipts, top_up};
+use cloudpal_cli::command::{
+    agent, create, credit, data, delete, device, init, open, pals, receipts, top_up,
+};
 use cloudpal_cli::credit::Purses;
 use cloudpal_cli::failure::{Exit, Failure};
 use cloudpal_cli::person::Person;
@@ -40,6 +42,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let purses = Purses::of(&person);
     let app = App { person: &person, credit: &purses, progress: &terminal };
     match cli.command {
+        Command::Log(command) => data::log(data::Desk { app, terminal: &terminal }, command),
+        Command::Bee(command) => data::bee(data::Desk { app, terminal: &terminal }, command),
+        Command::Drive(command) => data::drive(data::Desk { app, terminal: &terminal }, command),
         Command::Agent => agent::run(app, terminal),
         Command::Open { pal, listen, print } => {
             let browser = if print { open::Browser::Leave } else { open::Browser::Start };
@@ -68,7 +73,13 @@ fn answer(command: Command, app: App<'_>, terminal: &Terminal) -> Result<Report,
         Command::TopUp { pal, cpm } => top_up::run(app, &pal, cpm),
         Command::Delete { pal, yes } => delete::run(app, &pal, consent(&pal, yes, terminal)?),
         Command::Device(command) => device(command, app, terminal),
-        Command::Agent | Command::Open { .. } | Command::Completions { .. } | Command::Man { .. } => {
+        Command::Log(_)
+        | Command::Bee(_)
+        | Command::Drive(_)
+        | Command::Agent
+        | Command::Open { .. }
+        | Command::Completions { .. }
+        | Command::Man { .. } => {
             unreachable!("these print for themselves")
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const LOG: &str = "bee";
-const SETTLE_MS: u64 = 20_000;
+const SETTLE_MS: u64 = 60_000;
 
 /// Plays `plan` in `dir`; an error says who disagreed about what.
 pub fn play(site: &Site, plan: &Plan, dir: &Path) -> Result<()> {

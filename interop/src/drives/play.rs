@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const DRIVE: &str = "drive";
-const SETTLE_MS: u64 = 30_000;
+const SETTLE_MS: u64 = 60_000;
 
 /// Plays `plan` in `dir`; an error says who disagreed about what.
 pub fn play(site: &Site, plan: &Plan, dir: &Path) -> Result<()> {

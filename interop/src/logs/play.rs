@@ -11,10 +11,10 @@ use std::path::Path;
 const LOG: &str = "log";
 
 /// How long a peer may take to hear of what the writer did.
-const SETTLE_MS: u64 = 20_000;
+const SETTLE_MS: u64 = 60_000;
 
 /// How long a peer may take to get blocks that it asked for.
-const DOWNLOAD_MS: u64 = 60_000;
+const DOWNLOAD_MS: u64 = 120_000;
 
 /// What the judge is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +31,8 @@ pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<()> {
     for (number, step) in plan.steps.iter().enumerate() {
         stage.step(step).with_context(|| format!("at step {number}"))?;
     }
-    if judge == Judge::Deceived {
-        if let Some(last) = stage.blocks.last_mut() {
-            *last = Content(last.0 ^ 1, last.1 + 1);
-        }
+    if let (Judge::Deceived, Some(last)) = (judge, stage.blocks.last_mut()) {
+        *last = Content(last.0 ^ 1, last.1 + 1);
     }
     stage.compare()?;
     stage.cast.end()

@@ -17,6 +17,17 @@ pub fn difference(a: &Value, b: &Value) -> String {
             let missing = Value::Null;
             format!("{field} {}", difference(&a[&field], b.get(&field).unwrap_or(&missing)))
         }
+        (Value::Array(a), Value::Array(b)) => {
+            let at = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+            let (one, other) = (a.get(at).unwrap_or(&Value::Null), b.get(at).unwrap_or(&Value::Null));
+            format!(
+                "{} elements instead of {}, [{at}] {} instead of {}",
+                a.len(),
+                b.len(),
+                short(one),
+                short(other)
+            )
+        }
         _ => format!("{} instead of {}", short(a), short(b)),
     }
 }

@@ -68,7 +68,17 @@ const ROOMS: [Room; 20] = [
     ),
     Room {
         name: "cloudpal-cli",
-        may: &["cloudpal-core", "cloudpal-protocol", "cloudpal-plan", "cloudpal-meter", "cloudpal-purse"],
+        may: &[
+            "cloudpal-core",
+            "cloudpal-protocol",
+            "cloudpal-plan",
+            "cloudpal-meter",
+            "cloudpal-purse",
+            "cloudpal-log",
+            "cloudpal-store",
+            "cloudpal-bee",
+            "cloudpal-drive",
+        ],
         dev: &["cloudpal-mint"],
     },
     room("xtask", &[]),

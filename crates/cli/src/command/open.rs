@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::command::device;
 use crate::failure::{Exit, Failure};
-use crate::person;
+use crate::person::{self, PalRecord};
 use crate::terminal::{Report, Terminal};
 use crate::tunnel::core::Ends;
 use crate::tunnel::forward::{ForwardError, Forwarder};
@@ -36,17 +36,9 @@ pub fn run(
             format!("{listen} can be reached from outside; the page is only for this machine: use 127.0.0.1");
         return Err(Failure::new(Exit::Usage, message));
     }
-    let (pal, device, key) = device::this(app, wanted)?;
-    let keys = crate::app::pinned(&pal)?;
-    let endpoint =
-        pal.endpoint.ok_or_else(|| Failure::new(Exit::Failed, "the pal's address is not known yet"))?;
-    let ends = Ends { key, device: device.v4, pal: keys.wireguard, hub: Overlay::of(pal.id).hub().v4 };
-    let page = format!("home.{}.internal", pal.name);
-    let seed = u64::from_le_bytes(person::random()?);
-
     let stop =
         stop_signals().map_err(|error| Failure::because(Exit::Failed, "signals cannot be caught", error))?;
-    let mut forwarder = Forwarder::bind(&ends, endpoint, listen, page, seed).map_err(failed)?;
+    let (pal, mut forwarder) = tunnel(app, wanted, listen)?;
     let url = format!("http://{}/", forwarder.local_addr().map_err(failed)?);
     let text = format!("{} is open at {url} until Ctrl-C.", pal.name);
     terminal.print(&Report::new(text, json!({ "id": pal.id, "name": pal.name, "url": url })))?;
@@ -54,6 +46,23 @@ pub fn run(
         start_browser(&url);
     }
     forwarder.run(&stop).map_err(failed)
+}
+
+/// A tunnel from `listen` to the page of a pal, for this device.
+pub fn tunnel(
+    app: App<'_>,
+    wanted: Option<&str>,
+    listen: SocketAddr,
+) -> Result<(PalRecord, Forwarder), Failure> {
+    let (pal, device, key) = device::this(app, wanted)?;
+    let keys = crate::app::pinned(&pal)?;
+    let endpoint =
+        pal.endpoint.ok_or_else(|| Failure::new(Exit::Failed, "the pal's address is not known yet"))?;
+    let ends = Ends { key, device: device.v4, pal: keys.wireguard, hub: Overlay::of(pal.id).hub().v4 };
+    let page = format!("home.{}.internal", pal.name);
+    let seed = u64::from_le_bytes(person::random()?);
+    let forwarder = Forwarder::bind(&ends, endpoint, listen, page, seed).map_err(failed)?;
+    Ok((pal, forwarder))
 }
 
 fn stop_signals() -> nix::Result<SignalFd> {
@@ -64,7 +73,8 @@ fn stop_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-fn failed(error: ForwardError) -> Failure {
+/// A tunnel's error with its exit code.
+pub fn failed(error: ForwardError) -> Failure {
     let exit = match &error {
         ForwardError::Endpoint { .. } => Exit::Unreachable,
         ForwardError::Listen { .. } | ForwardError::Wait(_) => Exit::Failed,

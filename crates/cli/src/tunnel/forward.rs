@@ -5,7 +5,6 @@ use super::core::{Ends, StreamId, StreamState, Tunnel};
 use super::http::{self, Names};
 use super::peer::is_same_user;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signalfd::SignalFd;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
@@ -88,7 +87,7 @@ impl Forwarder {
     }
 
     /// Carries bytes until `stop` becomes readable.
-    pub fn run(&mut self, stop: &SignalFd) -> Result<(), ForwardError> {
+    pub fn run(&mut self, stop: &impl AsFd) -> Result<(), ForwardError> {
         let mut pause = Duration::ZERO;
         while !self.wait(stop, pause)? {
             self.datagrams_in();
@@ -106,7 +105,7 @@ impl Forwarder {
     }
 
     // Whether it is time to stop.
-    fn wait(&mut self, stop: &SignalFd, pause: Duration) -> Result<bool, ForwardError> {
+    fn wait(&mut self, stop: &impl AsFd, pause: Duration) -> Result<bool, ForwardError> {
         let mut watched = vec![
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.udp.as_fd(), PollFlags::POLLIN),

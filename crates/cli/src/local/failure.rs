@@ -1,0 +1,28 @@
+//! How failures of the data crates become exit codes. Their messages are sentences for the person already.
+
+use crate::failure::{Exit, Failure};
+use cloudpal_log::FeedError;
+use std::error::Error;
+
+/// A failure of the data crates with the exit code that its innermost cause leads to.
+pub fn failed(error: impl Error + Send + Sync + 'static) -> Failure {
+    Failure::lift(exit(&error), error)
+}
+
+fn exit(error: &(dyn Error + 'static)) -> Exit {
+    if let Some(feed) = error.downcast_ref::<FeedError>() {
+        match feed {
+            FeedError::Unavailable { .. } => return Exit::Unreachable,
+            FeedError::OutOfRange { .. } => return Exit::NotFound,
+            FeedError::NotWritable => return Exit::Refused,
+            _ => {}
+        }
+    }
+    if error.is::<cloudpal_store::ConnectError>() {
+        return Exit::Unreachable;
+    }
+    if error.is::<cloudpal_drive::PathError>() {
+        return Exit::Usage;
+    }
+    error.source().map_or(Exit::Failed, exit)
+}

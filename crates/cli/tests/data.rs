@@ -1,0 +1,261 @@
+//! `cloudpal log`, `bee` and `drive` as a stranger runs them: folders on one machine, no `cloudpal init`, and two
+//! programs that meet over TCP.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// Runs `cloudpal` with a configuration folder and a store of its own below `dir`.
+fn cloudpal(dir: &Path, words: &str, input: &[u8]) -> Output {
+    let mut child = command(dir, words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads no input ends without it.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn command(dir: &Path, words: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloudpal"));
+    command.arg("--config").arg(dir.join("config")).args(words.split(' '));
+    if !words.contains("--pal") {
+        command.arg("--store").arg(dir.join("store"));
+    }
+    command
+}
+
+#[track_caller]
+fn ends(output: &Output, code: i32, saying: &str) {
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(saying), "`{saying}` is not in: {said}");
+}
+
+#[track_caller]
+fn json(dir: &Path, words: &str, input: &[u8]) -> Value {
+    let output = cloudpal(dir, &format!("{words} --json"), input);
+    ends(&output, 0, "");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A `serve` that is ready; ended by SIGTERM when dropped.
+struct Serving {
+    child: Child,
+    says: Value,
+}
+
+impl Serving {
+    fn start(dir: &Path, words: &str) -> Self {
+        let words = format!("{words} --listen 127.0.0.1:0 --json");
+        let mut child = command(dir, &words).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Serving { child, says: serde_json::from_str(&line).unwrap() }
+    }
+
+    fn address(&self) -> &str {
+        self.says["address"].as_str().unwrap()
+    }
+
+    fn end(mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Only a test that failed before `end` comes here with a child alive.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_log_is_made_written_read_cut_and_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = json(dir.path(), "log create diary", b"");
+    let (key, z32) = (made["key"].as_str().unwrap(), made["key_z32"].as_str().unwrap());
+    assert_eq!((key.len(), z32.len()), (64, 52));
+    assert_eq!(
+        json(dir.path(), "log create diary", b"")["key"],
+        made["key"],
+        "making it again changes nothing"
+    );
+    let appended = json(dir.path(), "log append diary", b"one\ntwo\n\nlast");
+    assert_eq!(
+        (&appended["first"], &appended["count"], &appended["length"]),
+        (&0.into(), &4.into(), &4.into())
+    );
+    let got = json(dir.path(), &format!("log get {z32} 0.."), b"");
+    let blocks: Vec<_> =
+        got["blocks"].as_array().unwrap().iter().map(|b| b["block"].as_str().unwrap()).collect();
+    assert_eq!(blocks, ["one", "two", "", "last"]);
+    let printed = cloudpal(dir.path(), &format!("log get {key} 1"), b"");
+    ends(&printed, 0, "");
+    assert_eq!(printed.stdout, b"two\n");
+    assert_eq!(json(dir.path(), "log truncate diary 2", b"")["fork"], 1);
+    let file = dir.path().join("film");
+    std::fs::write(&file, [7; 200_000]).unwrap();
+    let appended = json(dir.path(), &format!("log append diary {} --cut 65536", file.display()), b"");
+    assert_eq!((&appended["count"], &appended["length"]), (&4.into(), &6.into()));
+    assert_eq!(json(dir.path(), "log clear diary 2..4", b"")["held"], 4);
+    let checked = json(dir.path(), "log verify diary", b"");
+    assert_eq!((&checked["checked"], &checked["absent"]), (&4.into(), &2.into()));
+    let info = json(dir.path(), "log info diary", b"");
+    assert_eq!(
+        (&info["length"], &info["byte_length"], &info["writable"]),
+        (&6.into(), &200_006.into(), &true.into())
+    );
+    assert_eq!(json(dir.path(), "log list", b"")["logs"][0]["name"], "diary");
+    ends(&cloudpal(dir.path(), "log get diary 2", b""), 3, "cloudpal log fetch");
+    ends(&cloudpal(dir.path(), "log get diary 99", b""), 3, "no block 99");
+    ends(&cloudpal(dir.path(), "log info nobody", b""), 3, "cloudpal log create");
+    ends(&cloudpal(dir.path(), "log create a/b", b""), 2, "no slash");
+    ends(&cloudpal(dir.path(), "log create x --compat --encrypt", b""), 2, "--compat");
+}
+
+#[test]
+fn a_map_keeps_its_past() {
+    let dir = tempfile::tempdir().unwrap();
+    json(dir.path(), "bee create pantry", b"");
+    for (key, value) in [("beans", "3 tins"), ("rice", "1 bag"), ("beans", "2 tins")] {
+        let words = format!("bee put pantry {key}");
+        ends(&cloudpal(dir.path(), &words, value.as_bytes()), 0, key);
+    }
+    assert_eq!(json(dir.path(), "bee get pantry beans", b"")["value"], "2 tins");
+    let printed = cloudpal(dir.path(), "bee get pantry beans --at-version 2", b"");
+    assert_eq!(printed.stdout, b"3 tins", "as it is, without a line end");
+    let scanned = json(dir.path(), "bee scan pantry --gte b --reverse", b"");
+    let keys: Vec<_> =
+        scanned["entries"].as_array().unwrap().iter().map(|e| e["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["rice", "beans"]);
+    assert_eq!(json(dir.path(), "bee del pantry rice", b"")["deleted"], true);
+    assert_eq!(json(dir.path(), "bee del pantry rice", b"")["deleted"], false);
+    let history = json(dir.path(), "bee history pantry --reverse --limit 1", b"");
+    assert_eq!(
+        (&history["operations"][0]["action"], &history["operations"][0]["key"]),
+        (&"del".into(), &"rice".into())
+    );
+    ends(&cloudpal(dir.path(), "bee get pantry rice", b""), 3, "there is no rice");
+}
+
+#[test]
+fn a_drive_takes_files_and_mirrors_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    json(dir.path(), "drive create photos", b"");
+    assert_eq!(json(dir.path(), "drive put photos /2026/sea.txt", b"salt")["bytes"], 4);
+    let listed = json(dir.path(), "drive ls photos", b"");
+    assert_eq!(listed["entries"][0]["folder"], "/2026");
+    let printed = cloudpal(dir.path(), "drive get photos /2026/sea.txt --bytes 1..3", b"");
+    assert_eq!(printed.stdout, b"al");
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    std::fs::create_dir_all(from.join("deep")).unwrap();
+    std::fs::write(from.join("deep/a"), "1").unwrap();
+    std::fs::write(from.join("b"), vec![2; 100_000]).unwrap();
+    let done = json(dir.path(), &format!("drive mirror photos --from {}", from.display()), b"");
+    assert_eq!((&done["added"], &done["removed"]), (&2.into(), &1.into()));
+    json(dir.path(), &format!("drive mirror photos --to {}", to.display()), b"");
+    assert_eq!(std::fs::read(to.join("b")).unwrap(), vec![2; 100_000]);
+    assert_eq!(json(dir.path(), "drive rm photos /b", b"")["freed_blocks"], 2);
+    ends(&cloudpal(dir.path(), "drive get photos /b", b""), 3, "there is no /b");
+    ends(&cloudpal(dir.path(), "drive mirror photos", b""), 2, "--from");
+}
+
+#[test]
+fn what_is_served_is_fetched_and_nothing_is_readable_on_disk() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = "nobody finds this sentence on the disk";
+    json(a.path(), "log create diary", b"");
+    json(a.path(), "log append diary", format!("{secret}\ntwo\nthree\n").as_bytes());
+    json(a.path(), "bee create pantry", b"");
+    json(a.path(), "bee put pantry beans", b"3 tins");
+    json(a.path(), "drive create photos", b"");
+    json(a.path(), "drive put photos /sea.jpg", &[9; 150_000]);
+
+    let serving = Serving::start(a.path(), "log serve diary");
+    let key = serving.says["key_z32"].as_str().unwrap().to_owned();
+    let from = serving.address().to_owned();
+    let one = json(b.path(), &format!("log fetch {key} --from {from} --blocks 1..2"), b"");
+    assert_eq!((&one["length"], &one["held"], &one["complete"]), (&3.into(), &1.into(), &false.into()));
+    let all = json(b.path(), &format!("log fetch {key} --from {from}"), b"");
+    assert_eq!(
+        (&all["held"], &all["fetched_blocks"], &all["tree_hash"]),
+        (&3.into(), &2.into(), &serving.says["tree_hash"])
+    );
+    for (kind, field, count) in [("bee", "entries", 1), ("drive", "files", 1)] {
+        let thing =
+            serving.says["things"].as_array().unwrap().iter().find(|thing| thing["kind"] == kind).unwrap();
+        let fetched = json(
+            b.path(),
+            &format!("{kind} fetch {} --from {from} --name copy", thing["key"].as_str().unwrap()),
+            b"",
+        );
+        assert_eq!(fetched[field], count, "{fetched}");
+    }
+    let other = "y".repeat(52);
+    ends(
+        &cloudpal(b.path(), &format!("log fetch {other} --from {from} --patience 1"), b""),
+        5,
+        "nothing of this log",
+    );
+    ends(&cloudpal(a.path(), "log info diary", b""), 1, "in use");
+    assert_eq!(serving.end(), Some(0));
+
+    assert_eq!(json(b.path(), "bee get copy beans", b"")["value"], "3 tins");
+    assert_eq!(cloudpal(b.path(), "drive get copy /sea.jpg", b"").stdout, [9; 150_000]);
+    ends(&cloudpal(b.path(), &format!("log append {key}"), b"x\n"), 4, "cannot be written");
+    ends(&cloudpal(b.path(), "log fetch diary --from 127.0.0.1:9", b""), 2, "no key");
+    ends(&cloudpal(b.path(), &format!("log fetch {key} --from 127.0.0.1:9"), b""), 5, "cannot be reached");
+    for dir in [a.path(), b.path()] {
+        assert!(!holds(&dir.join("store"), secret.as_bytes()), "{} holds a block in clear", dir.display());
+    }
+    // Another device has nothing of the folder.
+    let thief = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(a.path().join("store"), thief.path().join("store")).unwrap();
+    ends(&cloudpal(thief.path(), "log list", b""), 4, "does not open on this device");
+}
+
+/// Whether any file below a folder holds these bytes.
+fn holds(dir: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).any(|path| match path.is_dir() {
+        true => holds(&path, bytes),
+        false => std::fs::read(&path).unwrap().windows(bytes.len()).any(|part| part == bytes),
+    })
+}
+
+#[test]
+fn an_encrypted_log_is_read_with_its_key_only() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = a.path().join("reader.key");
+    let words = format!("log create diary --encrypt --encryption-key {}", file.display());
+    assert_eq!(json(a.path(), &words, b"")["encrypted"], true);
+    json(a.path(), "log append diary", b"for friends\n");
+    let serving = Serving::start(a.path(), "log serve diary");
+    let key = serving.says["key"].as_str().unwrap().to_owned();
+    let fetch =
+        format!("log fetch {key} --from {} --encryption-key {} --name d", serving.address(), file.display());
+    json(b.path(), &fetch, b"");
+    assert_eq!(json(b.path(), "log get d 0", b"")["blocks"][0]["block"], "for friends");
+    let stranger = tempfile::tempdir().unwrap();
+    json(stranger.path(), &format!("log fetch {key} --from {} --name d", serving.address()), b"");
+    assert_ne!(json(stranger.path(), "log get d 0", b"")["blocks"][0]["block"], "for friends");
+    assert_eq!(serving.end(), Some(0));
+}
+
+#[test]
+fn without_a_pal_and_without_a_folder_the_message_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloudpal"));
+    let output =
+        command.arg("--config").arg(dir.path().join("config")).args(["log", "list"]).output().unwrap();
+    ends(&output, 3, "--store DIR");
+}
