@@ -13,6 +13,7 @@ fn torture() -> Value {
     let mut torture = Command::new(env!("CARGO_BIN_EXE_cloudpal-torture"));
     let out = torture.args(["data", "--json", "--quick", "--seed", SEED]).output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
+    println!("{said}");
     serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 

@@ -17,7 +17,7 @@ fn main() {
     for name in names {
         let path = targets.join(format!("{name}.rs"));
         source += &format!(
-            "mod {name} {{ #[path = {path:?}] #[allow(unused_attributes)] mod target; \
+            "mod {name} {{ #[path = {path:?}] #[allow(unused_attributes, clippy::all)] mod target; \
              #[test] fn holds() {{ crate::replay({name:?}, target::run); }} }}\n"
         );
     }

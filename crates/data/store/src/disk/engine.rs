@@ -219,11 +219,13 @@ impl Engine {
 
     fn sync_to(&self, ticket: u64) -> Result<(), StorageError> {
         self.group.wait(ticket, |marks| {
+            // Before anything is noted: one more record would make certain what a failed sync was for.
+            let state = self.alive()?;
             let second = self.second.begin(marks.to_vec());
-            let first = {
-                let state = self.alive()?;
-                state.open()?.db.persist(PersistMode::SyncData).map_err(|error| self.stop("sync", error))
-            };
+            let first = state.open().and_then(|open| {
+                open.db.persist(PersistMode::SyncData).map_err(|error| self.stop("sync", error))
+            });
+            drop(state);
             // Both, whatever one says: nothing may still be writing when this returns.
             let second = second.wait();
             first.and(second)
