@@ -86,7 +86,7 @@ export class Bees {
   async getKeys({ log, sub, keys }) {
     const values = []
     for (const key of keys) {
-      const found = await this.view(log, { sub }).get(bytes(key))
+      const found = await this.view(log, { sub }).peek({ gte: bytes(key), lte: bytes(key) })
       values.push(found ? [found.seq, digest(found.value)] : null)
     }
     return { values }

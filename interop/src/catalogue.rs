@@ -95,7 +95,8 @@ impl Scenario {
         crate::dice::Dice::new(start.wrapping_add(number)).any() >> 16
     }
 
-    fn play(&self, site: &Site, seed: u64) -> Result<()> {
+    /// Gives how often npm's readers had to be connected again.
+    fn play(&self, site: &Site, seed: u64) -> Result<u64> {
         let dir =
             tempfile::Builder::new().prefix("cloudpal-interop-").tempdir().context("no temporary folder")?;
         match self.task {
@@ -106,28 +107,28 @@ impl Scenario {
             Task::Deceived => {
                 let plan = logs::Plan::roll_with_blocks(seed, &self.peers, Flavour::Default);
                 match logs::play(site, &plan, dir.path(), logs::Judge::Deceived) {
-                    Ok(()) => {
+                    Ok(_) => {
                         bail!("a block that never was is found everywhere: the comparison sees nothing")
                     }
-                    Err(error) if format!("{error:#}").contains("block") => Ok(()),
+                    Err(error) if format!("{error:#}").contains("block") => Ok(0),
                     Err(error) => Err(error).with_context(|| plan.to_string()),
                 }
             }
             Task::Bee(flavour) => {
                 let plan = bees::Plan::roll(seed, &self.peers, flavour);
-                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string())
+                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
             }
             Task::TwinBees(flavour) => {
                 let plan = bees::Plan::of_twins(seed, &self.peers, flavour);
-                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string())
+                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
             }
             Task::Drive(privacy) => {
                 let plan = drives::Plan::roll(seed, &self.peers, privacy);
-                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string())
+                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
             }
             Task::TwinDrives(privacy) => {
                 let plan = drives::Plan::of_twins(seed, &self.peers, privacy);
-                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string())
+                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
             }
         }
     }
@@ -248,8 +249,11 @@ fn play_all(site: &Site, list: &[(Scenario, u64)], jobs: usize) -> Vec<Outcome> 
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some((scenario, seed)) = list.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let failure = scenario.play(site, *seed).err().map(|error| format!("{error:#}"));
-                    let outcome = Outcome { scenario: scenario.clone(), seed: *seed, failure };
+                    let (reconnects, failure) = match scenario.play(site, *seed) {
+                        Ok(reconnects) => (reconnects, None),
+                        Err(error) => (0, Some(format!("{error:#}"))),
+                    };
+                    let outcome = Outcome { scenario: scenario.clone(), seed: *seed, reconnects, failure };
                     outcome.tell();
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push(outcome);

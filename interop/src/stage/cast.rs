@@ -56,7 +56,10 @@ impl<'a> Cast<'a> {
         for number in numbers.clone() {
             said.push(self.children[number].say(command.clone())?);
         }
-        said.into_iter().zip(numbers).map(|(said, number)| self.children[number].hear(said)).collect()
+        // All are heard even if one failed: an answer that nobody takes would be taken for the next one.
+        let heard: Vec<_> =
+            said.into_iter().zip(numbers).map(|(said, number)| self.children[number].hear(said)).collect();
+        heard.into_iter().collect()
     }
 
     /// Connects everybody who is to be connected.
@@ -70,6 +73,11 @@ impl<'a> Cast<'a> {
         let port = self.ask(listener, json!({ "do": "listen" }))?["port"].clone();
         self.ask(dialler, json!({ "do": "connect", "name": format!("edge {edge}"), "port": port }))?;
         Ok(())
+    }
+
+    /// Cuts every edge and connects it again.
+    pub fn rejoin_all(&mut self) -> Result<()> {
+        (0..self.edges.len()).try_for_each(|edge| self.rejoin(edge))
     }
 
     /// Cuts an edge and connects it again.

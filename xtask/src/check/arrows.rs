@@ -50,7 +50,17 @@ const ROOMS: [Room; 20] = [
     room("cloudpal-guest", &["cloudpal-core", "cloudpal-protocol", "cloudpal-link"]),
     room(
         "cloudpal-pal",
-        &["cloudpal-core", "cloudpal-protocol", "cloudpal-plan", "cloudpal-link", "cloudpal-meter"],
+        &[
+            "cloudpal-core",
+            "cloudpal-protocol",
+            "cloudpal-plan",
+            "cloudpal-link",
+            "cloudpal-meter",
+            "cloudpal-log",
+            "cloudpal-store",
+            "cloudpal-bee",
+            "cloudpal-drive",
+        ],
     ),
     room(
         "cloudpal-host",
