@@ -49,6 +49,21 @@ impl Fixture {
     }
 }
 
+/// Clears the machines of runs that were killed before they could: their groups would be in the way for ever.
+pub fn clear_killed_runs() {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    let groups = std::iter::once(root.to_owned())
+        .chain(hierarchies)
+        .flat_map(|hierarchy| std::fs::read_dir(hierarchy.join(CGROUP)));
+    for name in groups.flatten().flatten().filter_map(|group| group.file_name().into_string().ok()) {
+        let run = name.strip_prefix("cpmt").and_then(|rest| rest.split_once('-'));
+        if run.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            clear_leftovers(CGROUP, &name).unwrap();
+        }
+    }
+}
+
 impl Drop for Fixture {
     /// After a test that failed, too.
     fn drop(&mut self) {

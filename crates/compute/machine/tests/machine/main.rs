@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let wanted = argument.filter(|argument| !argument.starts_with('-')).unwrap_or_default();
+    fixture::clear_killed_runs();
     let mut failed = 0;
     for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&wanted)) {
         let start = Instant::now();
