@@ -23,7 +23,7 @@ pub fn down(options: &Options) -> Result<()> {
     if let Some(status) = root::again(&[])? {
         std::process::exit(status.code().unwrap_or(1));
     }
-    let state = State::locate(options.state.dir.as_deref())?;
+    let state = State::of_last_up(options.state.dir.as_deref())?;
     let dir = state.dir().display();
     if state.recall()?.is_none() {
         bail!("nothing was ever started in {dir}; name the folder by --state DIR");
@@ -48,7 +48,7 @@ pub fn hint(state: &State) -> String {
 
 /// Whether anything that an earlier `up` started there still runs.
 pub fn running(state: &State) -> Result<bool> {
-    Ok(state.recall()?.is_some_and(|memory| memory.services.iter().any(|service| service.alive())))
+    Ok(state.recall()?.is_some_and(|memory| memory.runs()))
 }
 
 /// Stops pals, programs and network, in this order. Goes on after a failure and tells it at the end.

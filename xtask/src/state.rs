@@ -74,6 +74,20 @@ impl State {
         Ok(State { dir })
     }
 
+    /// The folder asked for; else the default one if anything runs there, else where `up` of this clone
+    /// was last told to start things.
+    pub fn of_last_up(asked: Option<&Path>) -> Result<Self> {
+        let located = Self::locate(asked)?;
+        let runs = |state: &State| Ok::<_, anyhow::Error>(state.recall()?.is_some_and(|memory| memory.runs()));
+        if asked.is_some() || runs(&located)? {
+            return Ok(located);
+        }
+        match fs::read_to_string(last_up()?) {
+            Ok(dir) => Ok(State { dir: dir.into() }),
+            Err(_) => Ok(located),
+        }
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -96,9 +110,10 @@ impl State {
         bytes.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
     }
 
-    /// Makes the folders, each for its owner, with a place for logs.
+    /// Makes the folders, each for its owner, with a place for logs, and notes that they were the last.
     pub fn lay_out(&self) -> Result<()> {
         make_folder(&self.dir, 0, 0o755)?;
+        write(&last_up()?, &self.dir.to_string_lossy())?;
         if let Some(closed) = closed_above(&self.dir) {
             bail!(
                 "{} is closed to other users, so the data centre's user cannot reach {}; take another --state DIR, such as /var/tmp/cloudpal",
@@ -142,6 +157,11 @@ impl Memory {
         state.remember(self)
     }
 
+    /// Whether any program that was started still runs.
+    pub fn runs(&self) -> bool {
+        self.services.iter().any(Started::alive)
+    }
+
     pub fn has_done(&self, what: &str) -> bool {
         self.done.iter().any(|done| done == what)
     }
@@ -157,6 +177,11 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
     let fresh = path.with_extension("fresh");
     fs::write(&fresh, text).with_context(|| format!("cannot write {}", fresh.display()))?;
     fs::rename(&fresh, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Names the folder of the last `up` of this clone.
+fn last_up() -> Result<PathBuf> {
+    Ok(tree::target()?.join("last-up"))
 }
 
 fn default_dir() -> PathBuf {
