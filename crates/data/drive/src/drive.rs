@@ -25,12 +25,14 @@ pub struct Options {
     pub dedup: Dedup,
     /// How long a read waits for a peer to bring a longer blob log, when an entry has come before its content.
     pub wait: Duration,
+    /// Memory for blocks of the map, in bytes.
+    pub cache_bytes: usize,
 }
 
 impl Default for Options {
-    /// Equal files share one content; half a minute.
+    /// Equal files share one content; half a minute; 32 MiB.
     fn default() -> Self {
-        Self { dedup: Dedup::EqualFiles, wait: Duration::from_secs(30) }
+        Self { dedup: Dedup::EqualFiles, wait: Duration::from_secs(30), cache_bytes: 32 << 20 }
     }
 }
 
@@ -85,7 +87,11 @@ impl Drive {
             None => OnceLock::new(),
         };
         // A map's header is written once, with its first entry.
-        let bee = cloudpal_bee::Options { metadata: Some(metadata), ..Default::default() };
+        let bee = cloudpal_bee::Options {
+            metadata: Some(metadata),
+            cache_bytes: options.cache_bytes,
+            ..Default::default()
+        };
         let files = Bee::new(feed, bee).sub(key::FILES);
         let shared = Shared {
             files,

@@ -120,8 +120,8 @@ impl Folder {
         self.0.split('/').skip(1)
     }
 
-    /// A file or folder directly inside; `name` is taken as one part, not resolved.
-    pub(crate) fn child(&self, name: &str) -> String {
+    /// The path of a file or folder directly inside; `name` is taken as one part, not resolved.
+    pub fn child(&self, name: &str) -> String {
         format!("{}/{name}", self.0)
     }
 }

@@ -92,6 +92,16 @@ pub enum FolderError {
     },
 }
 
+impl FolderError {
+    /// Whether one file is to blame, so that a mirror goes on after it.
+    pub fn is_of_one_file(&self) -> bool {
+        match self {
+            Self::Through { .. } | Self::Occupied { .. } | Self::Name { .. } | Self::Link { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+}
+
 impl LocalFolder {
     /// Opens a folder that is there.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, FolderError> {

@@ -175,25 +175,33 @@ pub enum MirrorError {
     Stopped,
 }
 
-/// Counts what is done and tells whoever watches.
-struct Course<'w> {
+/// Counts what is done and tells whoever watches. For mirrors of a drive that is not on this device, too.
+pub struct Course<'w> {
     watch: Watch<'w>,
     done: Mirrored,
 }
 
 impl<'w> Course<'w> {
-    fn new(watch: Watch<'w>) -> Self {
+    /// At its beginning.
+    pub fn new(watch: Watch<'w>) -> Self {
         Self { watch, done: Mirrored::default() }
     }
 
-    fn tell(&mut self, progress: Progress<'_>) -> Result<(), MirrorError> {
+    /// What was done so far.
+    pub fn done(&self) -> Mirrored {
+        self.done
+    }
+
+    /// Tells something; an error if it was to be the last.
+    pub fn tell(&mut self, progress: Progress<'_>) -> Result<(), MirrorError> {
         match (self.watch)(progress) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(MirrorError::Stopped),
         }
     }
 
-    fn step(&mut self, op: Op, path: &str, bytes: Bytes) -> Result<(), MirrorError> {
+    /// Counts and tells what is done to the file at `path`.
+    pub fn step(&mut self, op: Op, path: &str, bytes: Bytes) -> Result<(), MirrorError> {
         let counter = match op {
             Op::Add => &mut self.done.added,
             Op::Change | Op::Rights => &mut self.done.changed,
@@ -209,7 +217,8 @@ impl<'w> Course<'w> {
         self.tell(Progress::Step(Step { op, path, bytes_added, bytes_removed, reason: None }))
     }
 
-    fn leave_out(&mut self, path: &str, reason: &LeftOut) -> Result<(), MirrorError> {
+    /// Counts and tells that the file at `path` is left out.
+    pub fn leave_out(&mut self, path: &str, reason: &LeftOut) -> Result<(), MirrorError> {
         self.done.files += 1;
         self.done.left_out += 1;
         let step = Step { op: Op::LeaveOut, path, bytes_added: 0, bytes_removed: 0, reason: Some(reason) };
@@ -219,7 +228,7 @@ impl<'w> Course<'w> {
     /// Leaves out what one faulty file explains; anything else stops the mirror.
     fn bear(&mut self, path: &str, error: MirrorError) -> Result<(), MirrorError> {
         match error {
-            MirrorError::Folder(error) if is_of_one_file(&error) => self.leave_out(path, &error.into()),
+            MirrorError::Folder(error) if error.is_of_one_file() => self.leave_out(path, &error.into()),
             MirrorError::Read(error) if is_of_one_entry(&error) => self.leave_out(path, &error.into()),
             error => Err(error),
         }
@@ -227,18 +236,12 @@ impl<'w> Course<'w> {
 }
 
 /// Bytes that a step moves.
-#[derive(Clone, Copy, Default)]
-struct Bytes {
-    added: u64,
-    removed: u64,
-}
-
-fn is_of_one_file(error: &FolderError) -> bool {
-    match error {
-        FolderError::Through { .. } | FolderError::Occupied { .. } | FolderError::Name { .. } => true,
-        FolderError::Link { .. } => true,
-        FolderError::Io { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
-    }
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bytes {
+    /// Of the new content.
+    pub added: u64,
+    /// Of the old one.
+    pub removed: u64,
 }
 
 fn is_of_one_entry(error: &ReadError) -> bool {
