@@ -21,7 +21,15 @@ pub fn listed(item: &Item) -> Value {
 /// A thing with its log in numbers.
 pub fn described(item: &Item, info: &Info) -> Value {
     let mut about = listed(item);
-    let numbers = json!({
+    if let (Value::Object(about), Value::Object(numbers)) = (&mut about, numbers(info)) {
+        about.extend(numbers);
+    }
+    about
+}
+
+/// A log in numbers.
+pub fn numbers(info: &Info) -> Value {
+    json!({
         "discovery_key": hex::encode(info.discovery_key),
         "length": info.length,
         "byte_length": info.byte_length,
@@ -35,11 +43,7 @@ pub fn described(item: &Item, info: &Info) -> Value {
         "lost": info.lost.as_ref().map(|lost| lost.to_string()),
         "conflict": info.conflict,
         "peers": info.peers,
-    });
-    if let (Value::Object(about), Value::Object(numbers)) = (&mut about, numbers) {
-        about.extend(numbers);
-    }
-    about
+    })
 }
 
 /// Bytes as text under `name` where they are text, else in base64 under `name_base64`.

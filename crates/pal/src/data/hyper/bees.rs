@@ -3,7 +3,7 @@
 use super::answer::put_bytes;
 use super::body::whole;
 use super::catalogue::Kind;
-use super::logs::{about, all, made};
+use super::logs::{Wait, about, all, made};
 use super::{Hyper, Problem};
 use axum::body::Body;
 use axum::extract::{FromRef, Path, Query, State};
@@ -43,8 +43,12 @@ async fn create(State(hyper): State<Hyper>, body: Body) -> Result<Response, Prob
     made(&hyper, Kind::Bee, body).await
 }
 
-async fn info(State(hyper): State<Hyper>, Path(bee): Path<String>) -> Result<Json<Value>, Problem> {
-    about(&hyper, Kind::Bee, bee).await
+async fn info(
+    State(hyper): State<Hyper>,
+    Path(bee): Path<String>,
+    Query(wait): Query<Wait>,
+) -> Result<Json<Value>, Problem> {
+    about(&hyper, Kind::Bee, bee, wait).await
 }
 
 #[derive(Deserialize)]
@@ -196,7 +200,12 @@ fn gathered<T>(
 ) -> Result<(Vec<Map<String, Value>>, bool), Problem> {
     let (mut some, mut bytes) = (Vec::new(), 0);
     for one in all {
-        let (size, one) = shown(&one?);
+        let (size, one) = match one {
+            Ok(one) => shown(&one),
+            Err(problem) if some.is_empty() => return Err(problem),
+            // What came before is answered; going on from there meets the problem again.
+            Err(_) => return Ok((some, true)),
+        };
         bytes += size;
         if some.len() as u64 == limit || (bytes > MAX_ANSWER && !some.is_empty()) {
             return Ok((some, true));

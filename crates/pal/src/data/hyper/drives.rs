@@ -2,7 +2,7 @@
 
 use super::body::{incoming, outgoing};
 use super::catalogue::Kind;
-use super::logs::{about, all, made};
+use super::logs::{Wait, about, all, made};
 use super::range::{Wanted, parse};
 use super::shelf::Shelf;
 use super::{Hyper, Problem};
@@ -16,6 +16,7 @@ use cloudpal_drive::blobs::BlobReader;
 use cloudpal_drive::{About, Checkout, Child, Drive, DrivePath, FileEntry, Folder};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ use tokio::sync::oneshot;
 
 /// Entries in one answer.
 const MAX_ENTRIES: usize = 1000;
+/// Bytes that one request has hashed at most.
+const MAX_DIGEST: u64 = 64 << 20;
+/// Entries that cannot be read and are told of one by one; more are counted.
+const MAX_ERRORS: usize = 100;
 
 pub fn router<S>() -> Router<S>
 where
@@ -33,6 +38,7 @@ where
         .route("/", get(list).post(create))
         .route("/{drive}", get(info))
         .route("/{drive}/list", get(ls))
+        .route("/{drive}/digest/{*path}", get(digest))
         .route("/{drive}/files/{*path}", get(read).put(put).delete(remove))
 }
 
@@ -44,8 +50,12 @@ async fn create(State(hyper): State<Hyper>, body: Body) -> Result<Response, Prob
     made(&hyper, Kind::Drive, body).await
 }
 
-async fn info(State(hyper): State<Hyper>, Path(drive): Path<String>) -> Result<Json<Value>, Problem> {
-    about(&hyper, Kind::Drive, drive).await
+async fn info(
+    State(hyper): State<Hyper>,
+    Path(drive): Path<String>,
+    Query(wait): Query<Wait>,
+) -> Result<Json<Value>, Problem> {
+    about(&hyper, Kind::Drive, drive, wait).await
 }
 
 fn open(shelf: &Shelf, wanted: &str) -> Result<Arc<Drive>, Problem> {
@@ -84,17 +94,20 @@ async fn ls(
                 true => Box::new(drive.list(&folder).map(|file| file.map(Child::File))),
                 false => Box::new(drive.children(&folder)),
             };
-            let (mut entries, mut more, mut faulty) = (Vec::new(), false, 0u64);
+            let (mut entries, mut more, mut faulty, mut errors) = (Vec::new(), false, 0u64, Vec::new());
             for child in children {
                 let entry = match child {
-                    Ok(Child::File(file)) => shown(&drive, &file)?,
+                    Ok(Child::File(file)) => shown(&drive, &file),
                     Ok(Child::Folder(folder)) => json!({ "folder": folder.as_str() }),
                     // One entry that its writer got wrong; the list goes on after it.
-                    Err(error @ cloudpal_drive::ReadError::Map(_)) => return Err(error.into()),
-                    Err(_) => {
+                    Err(error) if error.is_of_one_file() => {
                         faulty += 1;
+                        if errors.len() < MAX_ERRORS {
+                            errors.push(Problem::from(error).message);
+                        }
                         continue;
                     }
+                    Err(error) => return Err(error.into()),
                 };
                 let place = entry["path"].as_str().or(entry["folder"].as_str()).unwrap_or_default();
                 if after.as_deref().is_some_and(|after| place <= after) {
@@ -107,26 +120,66 @@ async fn ls(
                 entries.push(entry);
             }
             Ok(Json(json!({
-                "version": drive.version(), "folder": folder.as_str(), "entries": entries, "more": more, "faulty": faulty,
+                "version": drive.version(), "folder": folder.as_str(), "entries": entries, "more": more,
+                "faulty": faulty, "errors": errors,
             })))
         })
         .await
 }
 
-fn shown(drive: &Checkout, file: &FileEntry) -> Result<Value, Problem> {
-    Ok(json!({
+fn shown(drive: &Checkout, file: &FileEntry) -> Value {
+    // A copy may not have the list of blocks that says how long a content is.
+    let bytes = if file.entry.linkname.is_some() { None } else { drive.byte_length(file).ok() };
+    json!({
         "path": file.path.as_str(),
-        "bytes": if file.entry.linkname.is_some() { None } else { Some(drive.byte_length(file)?) },
+        "bytes": bytes,
         "executable": file.entry.executable,
         "link": file.entry.linkname,
         "seq": file.seq,
-    }))
+    })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reading {
     version: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    #[serde(default)]
+    from: u64,
+    to: Option<u64>,
+    version: Option<u64>,
+}
+
+/// The SHA-256 of a part of a file, for those who have a file and want to know whether it is the same. Links are not
+/// followed.
+async fn digest(
+    State(hyper): State<Hyper>,
+    Path((drive, path)): Path<(String, String)>,
+    Query(Part { from, to, version }): Query<Part>,
+) -> Result<Json<Value>, Problem> {
+    hyper
+        .run(move |shelf| {
+            let drive = at(open(shelf, &drive)?.as_ref(), version)?;
+            let path = DrivePath::new(&path)?;
+            let file = drive.entry(&path)?.filter(|file| file.entry.linkname.is_none());
+            let file = file.ok_or_else(|| Problem::not_found(format!("the drive has no file `{path}`")))?;
+            let length = drive.byte_length(&file)?;
+            let from = from.min(length);
+            let to = to.unwrap_or(length).min(length).clamp(from, from.saturating_add(MAX_DIGEST));
+            let (mut reader, mut hasher) = (drive.read(&file, from..to)?, Sha256::new());
+            while let Some(block) = reader.next_block()? {
+                hasher.update(&block);
+            }
+            let sha256 = hex::encode(hasher.finalize());
+            Ok(Json(json!({
+                "path": path.as_str(), "bytes": length, "from": from, "to": to, "sha256": sha256,
+            })))
+        })
+        .await
 }
 
 /// What stands before a file's bytes.

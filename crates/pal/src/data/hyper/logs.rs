@@ -1,6 +1,6 @@
 //! `/v1/logs`: blocks one after the other.
 
-use super::answer::{described, listed, put_bytes};
+use super::answer::{described, listed, numbers, put_bytes};
 use super::body::whole;
 use super::catalogue::{Item, Kind};
 use super::shelf::{Shelf, WAIT, Wish};
@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use cloudpal_log::{Durability, Feed};
+use cloudpal_store::Session;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
@@ -83,18 +84,43 @@ pub async fn parsed<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Pro
         .map_err(|error| Problem::usage(format!("the request's JSON is not understood: {error}")))
 }
 
-async fn info(State(hyper): State<Hyper>, Path(log): Path<String>) -> Result<Json<Value>, Problem> {
-    about(&hyper, Kind::Log, log).await
+async fn info(
+    State(hyper): State<Hyper>,
+    Path(log): Path<String>,
+    Query(wait): Query<Wait>,
+) -> Result<Json<Value>, Problem> {
+    about(&hyper, Kind::Log, log, wait).await
 }
 
-/// A thing in numbers.
-pub async fn about(hyper: &Hyper, kind: Kind, wanted: String) -> Result<Json<Value>, Problem> {
+/// A thing in numbers; after a wait, also whether it is as long as it is at the connected peers.
+pub async fn about(hyper: &Hyper, kind: Kind, wanted: String, wait: Wait) -> Result<Json<Value>, Problem> {
     hyper
         .run(move |shelf| {
             let item = shelf.find(kind, &wanted)?;
-            Ok(Json(described(&item, &shelf.log(&item)?.info())))
+            let log = shelf.log(&item)?;
+            let until = wait.wait_ms.map(|_| Instant::now() + wait.or(Duration::ZERO));
+            let mut current = until.map(|until| is_current(&log, until));
+            let mut contents = Value::Null;
+            if kind == Kind::Drive
+                && let Ok(log) = shelf.drive(&item).and_then(|drive| shelf.contents(&drive))
+            {
+                current = until.map(|until| current == Some(true) && is_current(&log, until));
+                contents = numbers(&log.info());
+            }
+            let mut about = described(&item, &log.info());
+            if kind == Kind::Drive {
+                about["contents"] = contents;
+            }
+            if let Some(current) = current {
+                about["current"] = current.into();
+            }
+            Ok(Json(about))
         })
         .await
+}
+
+fn is_current(log: &Session, until: Instant) -> bool {
+    log.writable() || log.wait_current(until.saturating_duration_since(Instant::now()))
 }
 
 #[derive(Deserialize)]
@@ -149,17 +175,23 @@ fn cut_up(bytes: &Bytes, cut: Option<&str>) -> Result<Vec<Bytes>, Problem> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wait {
-    /// Milliseconds that a block which is not here is waited for.
+pub struct Wait {
+    /// Milliseconds that what is not here is waited for.
     wait_ms: Option<u64>,
+}
+
+impl Wait {
+    fn or(&self, default: Duration) -> Duration {
+        self.wait_ms.map_or(default, Duration::from_millis).min(MAX_WAIT)
+    }
 }
 
 async fn block(
     State(hyper): State<Hyper>,
     Path((log, index)): Path<(String, u64)>,
-    Query(Wait { wait_ms }): Query<Wait>,
+    Query(wait): Query<Wait>,
 ) -> Result<Response, Problem> {
-    let wait = wait_ms.map_or(WAIT, Duration::from_millis).min(MAX_WAIT);
+    let wait = wait.or(WAIT);
     let block = hyper
         .run(move |shelf| {
             let log = shelf.log(&shelf.find(Kind::Log, &log)?)?.with_get_timeout(wait);

@@ -11,6 +11,7 @@ mod body;
 mod catalogue;
 mod drives;
 mod logs;
+mod peers;
 pub mod port;
 mod problem;
 mod range;
@@ -103,6 +104,7 @@ where
         .nest("/v1/logs", logs::router())
         .nest("/v1/bees", bees::router())
         .nest("/v1/drives", drives::router())
+        .nest("/v1/peers", peers::router())
         .route("/v1/{*rest}", axum::routing::any(|| async { Problem::no_route() }))
 }
 

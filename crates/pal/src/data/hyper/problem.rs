@@ -9,6 +9,7 @@ use cloudpal_log::{FeedError, StorageError};
 use serde_json::json;
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 
 /// An answer that is not what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,18 @@ impl Problem {
     pub fn no_range(length: u64) -> Self {
         let message = format!("the file has {length} bytes, so there is nothing in this range");
         Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", message)
+    }
+
+    /// Nobody answers at an address.
+    pub fn unreachable(address: SocketAddr, error: &(dyn Error + 'static)) -> Self {
+        let message = format!("the pal does not reach {address}: {}", chain(error));
+        Problem::new(StatusCode::BAD_GATEWAY, "unreachable", message)
+    }
+
+    /// Somebody answers there, but not as a peer does.
+    pub fn no_peer(address: SocketAddr, why: &Problem) -> Self {
+        let message = format!("no peer answers at {address}: {}", why.message);
+        Problem::new(StatusCode::BAD_GATEWAY, "unreachable", message)
     }
 
     /// The body of a request ended early.

@@ -12,7 +12,7 @@ use cloudpal_store::{
 };
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,14 +23,16 @@ const MEMORY: u64 = 8 << 20;
 const KEEP_FREE: u64 = 32 << 20;
 /// How long a block that is not here is waited for, unless the request says otherwise.
 pub const WAIT: Duration = Duration::from_secs(5);
-/// Memory for the blocks of one open map, in bytes.
-const BEE_CACHE: usize = 2 << 20;
+/// Memory for the blocks of one open map, or of a drive's, in bytes.
+const MAP_CACHE: usize = 1 << 20;
 /// Maps, and drives, that stay open though nobody uses them.
 const KEPT_OPEN: usize = 16;
 /// Copies of others' logs that are followed.
 const COPIES: usize = 256;
 /// Peers at the same time.
 const PEERS: usize = 32;
+/// How long a peer that is dialled may take to answer.
+const DIALLING: Duration = Duration::from_secs(10);
 
 /// The store of one pal.
 pub struct Shelf {
@@ -40,7 +42,31 @@ pub struct Shelf {
     drives: Mutex<HashMap<[u8; 32], Arc<Drive>>>,
     /// Copies that are followed as long as the store is open, by key.
     followed: Mutex<HashMap<[u8; 32], Followed>>,
-    peers: Mutex<Vec<Connection>>,
+    peers: Mutex<Vec<Peer>>,
+}
+
+/// A connection, and where it was dialled unless the peer came by itself.
+struct Peer {
+    connection: Connection,
+    dialled: Option<SocketAddr>,
+}
+
+/// A peer, for those who ask.
+pub struct PeerInfo {
+    pub address: Option<SocketAddr>,
+    /// Its static key, in hex.
+    pub key: String,
+    pub dialled: bool,
+}
+
+impl Peer {
+    fn info(&self) -> PeerInfo {
+        PeerInfo {
+            address: self.dialled.or_else(|| self.connection.remote_address()),
+            key: hex::encode(self.connection.remote_key()),
+            dialled: self.dialled.is_some(),
+        }
+    }
 }
 
 /// Asks every peer for all of a log as long as this is held; a drive's contents join in once it is known where they
@@ -117,11 +143,9 @@ impl Shelf {
     /// The store in numbers.
     pub fn about(&self) -> Result<About, Problem> {
         let count = |kind| self.catalogue.list(kind).map(|items| items.len());
-        let mut peers = lock(&self.peers);
-        peers.retain(|peer| !peer.is_closed());
         Ok(About {
             network_key: hex::encode(self.store.network_key()),
-            peers: peers.len(),
+            peers: self.connected().len(),
             counts: [count(Kind::Log)?, count(Kind::Bee)?, count(Kind::Drive)?],
             losses: self.store.losses().into_iter().map(|loss| hex::encode(loss.key)).collect(),
         })
@@ -206,7 +230,7 @@ impl Shelf {
     pub fn bee(&self, item: &Item) -> Result<Arc<Bee>, Problem> {
         kept(&self.bees, item.key()?, || {
             let feed = self.log(item)?.with_durability(Durability::Durable);
-            let options = cloudpal_bee::Options { cache_bytes: BEE_CACHE, ..Default::default() };
+            let options = cloudpal_bee::Options { cache_bytes: MAP_CACHE, ..Default::default() };
             Ok(Bee::new(Arc::new(feed), options))
         })
     }
@@ -223,22 +247,58 @@ impl Shelf {
                 namespace,
                 encryption: item.encryption(),
             };
-            let options = cloudpal_drive::Options { wait: WAIT, ..Default::default() };
+            let options =
+                cloudpal_drive::Options { wait: WAIT, cache_bytes: MAP_CACHE, ..Default::default() };
             Ok(Drive::open(Arc::new(map), logs, options)?)
         })
     }
 
     /// Replicates with whoever is at the other end of `stream`.
     pub fn welcome(&self, stream: TcpStream) -> Result<(), Problem> {
-        let mut peers = lock(&self.peers);
-        peers.retain(|peer| !peer.is_closed());
-        if peers.len() >= PEERS {
-            return Err(Problem::too_large("too many peers"));
+        self.meet(stream, Role::Responder, None).map(drop)
+    }
+
+    /// Connects to a peer; also whether that is new. One that was dialled before is not dialled again.
+    pub fn dial(&self, address: SocketAddr) -> Result<(PeerInfo, bool), Problem> {
+        let known = self.connected().iter().find(|peer| peer.dialled == Some(address)).map(Peer::info);
+        if let Some(known) = known {
+            return Ok((known, false));
         }
-        drop(peers);
-        let peer = self.store.replicate(stream, Role::Responder, &Access::Anyone)?;
-        lock(&self.peers).push(peer);
+        let stream = TcpStream::connect_timeout(&address, DIALLING)
+            .map_err(|error| Problem::unreachable(address, &error))?;
+        let peer = self.meet(stream, Role::Initiator, Some(address));
+        Ok((peer.map_err(|problem| Problem::no_peer(address, &problem))?, true))
+    }
+
+    /// Ends the connection to a peer that was dialled.
+    pub fn hang_up(&self, address: SocketAddr) -> Result<(), Problem> {
+        let mut peers = self.connected();
+        let at = peers.iter().position(|peer| peer.dialled == Some(address));
+        let at = at.ok_or_else(|| Problem::not_found(format!("the pal has not dialled {address}")))?;
+        peers.swap_remove(at).connection.close();
         Ok(())
+    }
+
+    /// Who is connected.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.connected().iter().map(Peer::info).collect()
+    }
+
+    fn meet(&self, stream: TcpStream, role: Role, dialled: Option<SocketAddr>) -> Result<PeerInfo, Problem> {
+        if self.connected().len() >= PEERS {
+            return Err(Problem::too_large(format!("a pal has at most {PEERS} peers at a time")));
+        }
+        let connection = self.store.replicate(stream, role, &Access::Anyone)?;
+        let peer = Peer { connection, dialled };
+        let info = peer.info();
+        lock(&self.peers).push(peer);
+        Ok(info)
+    }
+
+    fn connected(&self) -> MutexGuard<'_, Vec<Peer>> {
+        let mut peers = lock(&self.peers);
+        peers.retain(|peer| !peer.connection.is_closed());
+        peers
     }
 
     fn copies(&self) -> Result<usize, Problem> {
@@ -270,7 +330,8 @@ impl Shelf {
         let drives: Vec<Item> = lock(&self.followed).values().filter_map(|one| one.unknown.clone()).collect();
         for item in drives {
             // Until the first blocks are here there is nothing to follow.
-            let Ok(contents) = self.drive(&item).and_then(|drive| self.contents(&drive)) else { continue };
+            let contents = self.drive(&item).and_then(|drive| self.contents(&drive));
+            let Ok(contents) = contents.and_then(|log| Ok(log.fetch(0..u64::MAX)?)) else { continue };
             let Ok(key) = item.key() else { continue };
             if let Some(followed) = lock(&self.followed).get_mut(&key) {
                 followed._contents = Some(contents);
@@ -279,9 +340,9 @@ impl Shelf {
         }
     }
 
-    fn contents(&self, drive: &Drive) -> Result<Fetch, Problem> {
-        let key = drive.blobs()?.feed().key();
-        Ok(self.store.get(key)?.fetch(0..u64::MAX)?)
+    /// The log with a drive's contents; an error as long as a copy does not know it.
+    pub fn contents(&self, drive: &Drive) -> Result<Session, Problem> {
+        Ok(self.store.get(drive.blobs()?.feed().key())?)
     }
 }
 

@@ -214,6 +214,19 @@ fn a_drive_streams_files_and_parts_of_them() {
 }
 
 #[test]
+fn a_faulty_entry_does_not_end_a_list() {
+    let stage = Stage::set();
+    stage.done("POST", "/v1/drives", r#"{"name":"photos"}"#);
+    stage.done("PUT", "/v1/drives/photos/files/zebra", "stripes");
+    let map = stage.shelf().log(&stage.shelf().find(catalogue::Kind::Drive, "photos").unwrap()).unwrap();
+    let files = cloudpal_bee::Bee::new(Arc::new(map), cloudpal_bee::Options::default()).sub("files");
+    files.put("/broken", [255]).unwrap();
+    let list = stage.done("GET", "/v1/drives/photos/list", "");
+    assert_eq!((&list["entries"][0]["path"], &list["faulty"]), (&json!("/zebra"), &json!(1)));
+    assert!(list["errors"][0].as_str().unwrap().contains("`/broken`"), "{list}");
+}
+
+#[test]
 fn what_is_used_wrongly_is_refused_in_json() {
     let stage = Stage::set();
     for bad in ["{}", "nonsense", r#"{"name":""}"#, r#"{"name":"a/b"}"#, r#"{"name":"a","colour":1}"#] {
@@ -288,6 +301,52 @@ fn a_device_replicates_a_log_of_the_pal() {
     stage.done("POST", "/v1/logs/diary/blocks", "three");
     copy.wait_change(seen, Duration::from_secs(20));
     assert_eq!(copy.get(2).unwrap(), "three");
+}
+
+#[test]
+fn the_pal_fetches_from_a_peer_elsewhere() {
+    let (stage, dir) = (Stage::set(), tempfile::tempdir().unwrap());
+    let store = Store::open(dir.path(), &StoreKey::new([9; 32]), Options::default()).unwrap();
+    let log = store.log("diary").unwrap();
+    log.append(&["one".into(), "two".into()]).unwrap();
+    let server = store.serve("127.0.0.1:0", Access::Anyone).unwrap();
+    let key = hex::encode(log.key());
+    stage.done("POST", "/v1/logs", format!(r#"{{"name":"copy","key":"{key}"}}"#));
+    let none = stage.done("GET", "/v1/logs/copy?wait_ms=0", "");
+    assert_eq!((&none["current"], &none["length"]), (&json!(false), &json!(0)));
+
+    let dial = format!(r#"{{"address":"{}"}}"#, server.address());
+    let peer = stage.json("POST", "/v1/peers", &dial);
+    assert_eq!((peer.0, &peer.1["dialled"]), (201, &json!(true)));
+    assert_eq!(stage.json("POST", "/v1/peers", &dial).0, 200, "not dialled twice");
+    assert_eq!(stage.done("GET", "/v1/logs/copy?wait_ms=20000", "")["current"], true);
+    assert_eq!(stage.bytes("GET", "/v1/logs/copy/blocks/1?wait_ms=20000", b"", None), (200, b"two".to_vec()));
+    assert_eq!(stage.done("GET", "/v1/peers", "")["peers"].as_array().unwrap().len(), 1);
+
+    let address = format!("/v1/peers/{}", server.address());
+    stage.done("DELETE", &address, "");
+    assert_eq!(stage.refused("DELETE", &address, ""), code(404, "not_found"));
+    drop(server);
+    assert_eq!(stage.refused("POST", "/v1/peers", r#"{"address":"127.0.0.1:1"}"#), code(502, "unreachable"));
+    assert_eq!(stage.refused("POST", "/v1/peers", r#"{"address":"example.org:1"}"#), code(400, "usage"));
+}
+
+#[test]
+fn a_file_is_compared_by_its_digest() {
+    let stage = Stage::set();
+    stage.done("POST", "/v1/drives", r#"{"name":"photos"}"#);
+    stage.done("PUT", "/v1/drives/photos/files/a", "abc");
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let all = stage.done("GET", "/v1/drives/photos/digest/a", "");
+    assert_eq!((&all["sha256"], &all["bytes"], &all["to"]), (&json!(abc), &json!(3), &json!(3)));
+    stage.done("PUT", "/v1/drives/photos/files/b", "xabcx");
+    let part = stage.done("GET", "/v1/drives/photos/digest/b?from=1&to=4", "");
+    assert_eq!((&part["sha256"], &part["bytes"]), (&json!(abc), &json!(5)));
+    stage.done("PUT", "/v1/drives/photos/files/link?link=/a", "");
+    for none in ["link", "nothing"] {
+        let path = format!("/v1/drives/photos/digest/{none}");
+        assert_eq!(stage.refused("GET", &path, ""), code(404, "not_found"));
+    }
 }
 
 struct DeviceLogs(Store, Session);
