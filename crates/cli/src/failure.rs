@@ -3,6 +3,7 @@
 use crate::credit::CreditError;
 use crate::host::HostError;
 use crate::person::{FileError, PersonError};
+use crate::printable::word;
 use crate::session::SessionError;
 use cloudpal_core::{ParseIdError, ParseKeyError, VerifyError};
 use cloudpal_protocol::api::ErrorCode;
@@ -82,10 +83,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said: Vec<String> = self.message.iter().cloned().collect();
+        let mut said: Vec<String> = self.message.iter().map(|message| word(message).into_owned()).collect();
         let mut source = self.source();
         while let Some(error) = source {
-            said.push(error.to_string());
+            said.push(word(&error.to_string()).into_owned());
             source = error.source();
         }
         // A transparent error says what the one behind it says.

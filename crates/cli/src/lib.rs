@@ -8,6 +8,7 @@
 //! - [`host`] and [`session`]: asking the host, and asking the pal through it.
 //! - [`command`]: one module for each thing a person can ask for.
 //! - [`local`]: data in a folder of this machine, for those who have no pal.
+//! - [`terminal`] and [`printable`]: what the person sees; text of others cannot act on a terminal.
 //! - [`remote`]: the data of a running pal, through that tunnel.
 //! - [`tunnel`]: userspace WireGuard and TCP, so that `cloudpal open` needs no root.
 //!
@@ -38,6 +39,7 @@ pub mod failure;
 pub mod host;
 pub mod local;
 pub mod person;
+pub mod printable;
 pub mod qr;
 pub mod remote;
 pub mod session;

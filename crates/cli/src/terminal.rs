@@ -1,8 +1,9 @@
 //! What the person sees and types. Results go to standard output, progress and questions to standard error.
 
 use crate::failure::{Exit, Failure};
+use crate::printable::{self, Tame};
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal, Read, Write};
 use zeroize::Zeroizing;
 
 /// Where a command says what it is doing, before it does it.
@@ -27,12 +28,21 @@ pub struct Report {
     pub text: String,
     /// For programs.
     pub json: serde_json::Value,
+    /// Lines of our own that stand above the text and are printed as they are, colours included.
+    pub drawing: String,
 }
 
 impl Report {
     /// Both forms of one result.
     pub fn new(text: impl Into<String>, json: serde_json::Value) -> Self {
-        Report { text: text.into(), json }
+        Report { text: text.into(), json, drawing: String::new() }
+    }
+
+    /// With a drawing above the text.
+    #[must_use]
+    pub fn below(mut self, drawing: String) -> Self {
+        self.drawing = drawing;
+        self
     }
 }
 
@@ -56,17 +66,34 @@ impl Terminal {
     /// Prints a result.
     pub fn print(&self, report: &Report) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Text => report.text.clone(),
-            Format::Json => report.json.to_string(),
+            Format::Text => {
+                io::stdout().lock().write_all(report.drawing.as_bytes()).map_err(unprinted)?;
+                &report.text
+            }
+            Format::Json => &printable::json(&report.json),
         };
-        self.line(&text)
+        self.line(text)
     }
 
-    /// Prints text as it is, with a line end.
+    /// Prints text, with a line end.
     pub fn line(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        let done = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
-        done.map_err(|source| Failure::because(Exit::Failed, "printing the result failed", source))
+        let text = printable::lines(text.trim_end_matches('\n'));
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(unprinted)
+    }
+
+    /// Where contents go: as they are into a file or program, tame on a terminal.
+    pub fn contents(&self) -> Box<dyn Write> {
+        let out = io::stdout();
+        match out.is_terminal() {
+            true => Box::new(Tame::new(out)),
+            false => Box::new(BufWriter::new(out)),
+        }
+    }
+
+    /// Says on standard error what went wrong with a part while the rest went on.
+    pub fn warn(&self, what: &str) {
+        eprintln!("cloudpal: {}", printable::lines(what));
     }
 
     /// Reads one secret line from standard input; asks for it, and does not echo it, on a terminal.
@@ -98,7 +125,7 @@ impl Terminal {
         if !io::stdin().is_terminal() {
             return Ok(false);
         }
-        eprint!("{question} ");
+        eprint!("{} ", printable::lines(question));
         let mut line = String::new();
         io::stdin().lock().take(1024).read_line(&mut line).map_err(no_input)?;
         Ok(line.trim() == word)
@@ -110,7 +137,7 @@ impl Progress for Terminal {
         let colour =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty());
         let (on, off) = if colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
-        eprintln!("{on}{what} ...{off}");
+        eprintln!("{on}{} ...{off}", printable::lines(what));
     }
 }
 
@@ -141,6 +168,10 @@ impl Drop for Quiet {
             eprintln!();
         }
     }
+}
+
+fn unprinted(source: io::Error) -> Failure {
+    Failure::because(Exit::Failed, "printing the result failed", source)
 }
 
 fn no_input(source: io::Error) -> Failure {

@@ -3,10 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use cloudpal_bee::Bee;
+use cloudpal_cli::local::{Kind, Shelf};
+use cloudpal_cli::person::Person;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
 /// Runs `cloudpal` with a configuration folder and a store of its own below `dir`.
 fn cloudpal(dir: &Path, words: &str, input: &[u8]) -> Output {
@@ -162,12 +166,115 @@ fn a_drive_takes_files_and_mirrors_folders() {
     std::fs::write(from.join("deep/a"), "1").unwrap();
     std::fs::write(from.join("b"), vec![2; 100_000]).unwrap();
     let done = json(dir.path(), &format!("drive mirror photos --from {}", from.display()), b"");
-    assert_eq!((&done["added"], &done["removed"]), (&2.into(), &1.into()));
+    assert_eq!((&done["added"], &done["removed"]), (&2.into(), &0.into()));
     json(dir.path(), &format!("drive mirror photos --to {}", to.display()), b"");
     assert_eq!(std::fs::read(to.join("b")).unwrap(), vec![2; 100_000]);
     assert_eq!(json(dir.path(), "drive rm photos /b", b"")["freed_blocks"], 2);
     ends(&cloudpal(dir.path(), "drive get photos /b", b""), 3, "there is no /b");
     ends(&cloudpal(dir.path(), "drive mirror photos", b""), 2, "--from");
+}
+
+#[test]
+fn a_mirror_deletes_only_what_it_was_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    json(dir.path(), "drive create photos", b"");
+    json(dir.path(), "drive put photos /old", b"old");
+    let from = format!("drive mirror photos --from {}", folder.display());
+    ends(&cloudpal(dir.path(), &format!("{from} --delete"), b""), 6, "--allow-empty");
+    ends(&cloudpal(dir.path(), &format!("{from} --delete --dry-run"), b""), 6, "all 1 files of the drive");
+    std::fs::write(folder.join("new"), "new").unwrap();
+
+    let plan = json(dir.path(), &format!("{from} --dry-run"), b"");
+    assert_eq!((&plan["would"][0]["what"], &plan["would"][1]["what"]), (&"keep".into(), &"add".into()));
+    let plan = json(dir.path(), &format!("{from} --dry-run --delete"), b"");
+    assert_eq!((&plan["would"][0]["what"], &plan["removed"]), (&"delete".into(), &1.into()));
+    let paths = |words: &str| {
+        let list = json(dir.path(), words, b"");
+        let paths =
+            list["entries"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap().to_owned());
+        paths.collect::<Vec<_>>()
+    };
+    assert_eq!(paths("drive ls photos"), ["/old"], "a plan changes nothing");
+    // `delete` is an answer on a terminal only.
+    let kept = cloudpal(dir.path(), &from, b"delete\n");
+    ends(&kept, 0, "1 files that only this side has stay");
+    assert_eq!(paths("drive ls photos"), ["/new", "/old"]);
+    let done = json(dir.path(), &format!("{from} --delete"), b"");
+    assert_eq!((&done["removed"], &done["kept"]), (&1.into(), &0.into()));
+    assert_eq!(paths("drive ls photos"), ["/new"]);
+    let before = format!("drive ls photos --at-version {}", done["version_before"]);
+    assert_eq!(paths(&before), ["/new", "/old"], "the drive as it was can be looked at");
+    let to = dir.path().join("to");
+    let undo = format!("drive mirror photos --to {} --at-version {}", to.display(), done["version_before"]);
+    assert_eq!(json(dir.path(), &format!("{undo} --dry-run"), b"")["added"], 2);
+    assert!(!to.exists());
+    json(dir.path(), &undo, b"");
+    assert_eq!(std::fs::read(to.join("old")).unwrap(), b"old");
+    let emptied = tempfile::tempdir().unwrap();
+    let all = format!("drive mirror photos --from {} --delete --allow-empty", emptied.path().display());
+    assert_eq!(json(dir.path(), &all, b"")["removed"], 1);
+}
+
+#[test]
+fn what_others_wrote_does_nothing_on_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    json(dir.path(), "bee create pantry", b"");
+    ends(&cloudpal(dir.path(), "bee put pantry \x1b[2J", b"a\x1b]0;b\n\tc"), 0, r"\u{1b}[2J is put");
+    ends(&cloudpal(dir.path(), "bee scan pantry", b""), 0, "\\u{1b}[2J\ta\\u{1b}]0;b\\n\\tc\n");
+    let got = cloudpal(dir.path(), "bee get pantry \x1b[2J", b"");
+    assert_eq!(got.stdout, b"a\x1b]0;b\n\tc", "into a file or program it goes as it is");
+    ends(&cloudpal(dir.path(), "bee get pantry \x1b[3J", b""), 3, r"\u{1b}[3J");
+    json(dir.path(), "drive create photos", b"");
+    json(dir.path(), "drive put photos /a\nb\u{9b}", b"");
+    ends(&cloudpal(dir.path(), "drive ls photos", b""), 0, r"/a\nb\u{9b}");
+    let json = cloudpal(dir.path(), "drive ls photos --json", b"").stdout;
+    assert!(String::from_utf8(json).unwrap().contains(r"/a\nb\u009b"));
+}
+
+/// A drive of the folder below `dir` as a faulty writer leaves it: two entries that are none, and one that is.
+fn spoil(dir: &Path, drive: &str) {
+    let shelf = Shelf::open(&Person::at(dir.join("config")), &dir.join("store")).unwrap();
+    let map = shelf.log(&shelf.find(Kind::Drive, drive).unwrap()).unwrap();
+    let files = Bee::new(Arc::new(map), cloudpal_bee::Options::default()).sub("files");
+    files.put("/broken", [255]).unwrap();
+    files.put("/..", [255]).unwrap();
+    shelf.close().unwrap();
+}
+
+#[test]
+fn entries_that_cannot_be_read_are_passed_over_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    json(dir.path(), "drive create photos", b"");
+    json(dir.path(), "drive put photos /zebra.txt", b"stripes");
+    spoil(dir.path(), "photos");
+    for words in ["drive ls photos", "drive ls photos --recursive"] {
+        let told = cloudpal(dir.path(), words, b"");
+        ends(&told, 1, "/zebra.txt");
+        ends(&told, 1, "cannot read the entry of `/broken`");
+        ends(&told, 1, "2 entries of the drive cannot be read");
+        let told = cloudpal(dir.path(), &format!("{words} --json"), b"");
+        let list: Value = serde_json::from_slice(&told.stdout).unwrap();
+        assert_eq!((told.status.code(), &list["faulty"]), (Some(1), &2.into()));
+        assert_eq!(list["entries"][0]["path"], "/zebra.txt", "{list}");
+        assert!(list["errors"][1].as_str().unwrap().contains("/broken"), "{list}");
+    }
+}
+
+#[test]
+fn an_equal_file_is_not_stored_again() {
+    let dir = tempfile::tempdir().unwrap();
+    json(dir.path(), "drive create photos", b"");
+    let file = dir.path().join("sea.jpg");
+    std::fs::write(&file, vec![5; 300_000]).unwrap();
+    for name in ["a", "b"] {
+        let put = json(dir.path(), &format!("drive put photos /{name} {}", file.display()), b"");
+        assert_eq!(put["bytes"], 300_000);
+    }
+    assert_eq!(json(dir.path(), "drive rm photos /a", b"")["freed_blocks"], 0, "the other file has them too");
+    assert_eq!(json(dir.path(), "drive rm photos /b", b"")["freed_blocks"], 5);
+    ends(&cloudpal(dir.path(), &format!("drive put photos /d {}", dir.path().display()), b""), 2, "mirror");
 }
 
 #[test]

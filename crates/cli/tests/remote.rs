@@ -14,10 +14,15 @@ use cloudpal_cli::remote::Remote;
 use cloudpal_cli::remote::bees::{self, Scan};
 use cloudpal_cli::remote::drives::{self, Mode};
 use cloudpal_cli::remote::logs::{self, Cut, Kind};
+use cloudpal_cli::remote::mirror::{Mirror, Target};
 use cloudpal_cli::terminal::Progress;
+use cloudpal_drive::folder::LocalFolder;
+use cloudpal_drive::mirror::{self, Mirrored, Run, Surplus};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 /// The blocks of one log, and how large requests were.
@@ -84,6 +89,58 @@ async fn locked() -> (StatusCode, Json<Value>) {
     (StatusCode::LOCKED, Json(json!({ "error": { "code": "locked", "message": message } })))
 }
 
+/// The files of one drive, and how many digests were asked for.
+#[derive(Clone, Default)]
+struct Files(Arc<Mutex<(Contents, usize)>>);
+
+type Contents = BTreeMap<String, Vec<u8>>;
+
+impl Files {
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/v1/drives/photos/list", get(listed))
+            .route("/v1/drives/photos/digest/{*path}", get(digested))
+            .route("/v1/drives/photos/files/{*path}", get(taken).put(given).delete(removed))
+            .with_state(self.clone())
+    }
+
+    fn paths(&self) -> String {
+        self.0.lock().unwrap().0.keys().cloned().collect::<Vec<_>>().join(" ")
+    }
+}
+
+async fn listed(State(files): State<Files>) -> Json<Value> {
+    let files = &files.0.lock().unwrap().0;
+    let entries: Vec<_> = files
+        .iter()
+        .map(|(path, content)| json!({ "path": path, "bytes": content.len(), "executable": false, "link": null }))
+        .collect();
+    Json(json!({ "version": 7, "entries": entries, "more": false, "faulty": 0, "errors": [] }))
+}
+
+async fn digested(State(files): State<Files>, Path(path): Path<String>, Query(pairs): Pairs) -> Json<Value> {
+    let (files, asked) = &mut *files.0.lock().unwrap();
+    *asked += 1;
+    let number = |name: &str| pairs[name].parse::<usize>().unwrap();
+    let part = &files[&format!("/{path}")][number("from")..number("to")];
+    Json(json!({ "sha256": hex::encode(Sha256::digest(part)) }))
+}
+
+async fn taken(State(files): State<Files>, Path(path): Path<String>) -> Vec<u8> {
+    files.0.lock().unwrap().0[&format!("/{path}")].clone()
+}
+
+async fn given(State(files): State<Files>, Path(path): Path<String>, body: Bytes) -> Json<Value> {
+    files.0.lock().unwrap().0.insert(format!("/{path}"), body.to_vec());
+    Json(json!({ "path": format!("/{path}"), "bytes": body.len(), "version": 8 }))
+}
+
+async fn removed(State(files): State<Files>, Path(path): Path<String>, Query(pairs): Pairs) -> Json<Value> {
+    assert_eq!(pairs["keep"], "true", "older versions keep it");
+    files.0.lock().unwrap().0.remove(&format!("/{path}"));
+    Json(json!({ "path": format!("/{path}"), "freed_blocks": 0, "version": 9 }))
+}
+
 fn start() -> (Pal, Remote) {
     let pal = Pal::default();
     let router = Router::new()
@@ -93,6 +150,10 @@ fn start() -> (Pal, Remote) {
         .route("/v1/logs/shut", get(locked))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(pal.clone());
+    (pal, serve(router))
+}
+
+fn serve(router: Router) -> Remote {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -102,7 +163,44 @@ fn start() -> (Pal, Remote) {
             axum::serve(listener, router).await.unwrap();
         });
     });
-    (pal, Remote::at(told.recv().unwrap()))
+    Remote::at(told.recv().unwrap())
+}
+
+#[test]
+fn a_mirror_sends_and_takes_only_what_differs() {
+    let (files, dir) = (Files::default(), tempfile::tempdir().unwrap());
+    let remote = serve(files.router());
+    std::fs::create_dir(dir.path().join("deep")).unwrap();
+    for (path, content) in [("same", "equal"), ("changed", "after"), ("deep/new", "new")] {
+        std::fs::write(dir.path().join(path), content).unwrap();
+    }
+    for (path, content) in [("/same", "equal"), ("/changed", "befor"), ("/surplus", "old")] {
+        files.0.lock().unwrap().0.insert(path.into(), content.into());
+    }
+    let side = |target| {
+        Mirror::new(&remote, "photos", None, LocalFolder::open(dir.path()).unwrap(), target).unwrap()
+    };
+    let mut on = |_: mirror::Progress<'_>| ControlFlow::Continue(());
+    let count = |done: Mirrored| [done.added, done.changed, done.removed, done.equal];
+
+    let mut to_drive = side(Target::Drive);
+    assert_eq!(count(to_drive.run(Surplus::Delete, Run::Dry, &mut on).unwrap()), [1, 1, 1, 1]);
+    assert_eq!(files.paths(), "/changed /same /surplus", "a plan changes nothing");
+    assert_eq!(count(to_drive.run(Surplus::Delete, Run::Real, &mut on).unwrap()), [1, 1, 1, 1]);
+    assert_eq!(files.paths(), "/changed /deep/new /same");
+    assert_eq!(files.0.lock().unwrap().1, 2, "each digest is asked for once");
+    assert_eq!(to_drive.version(), 8);
+
+    std::fs::write(dir.path().join("deep/local"), "only here").unwrap();
+    files.0.lock().unwrap().0.insert("/deep/new".into(), "newer".into());
+    files.0.lock().unwrap().0.insert("/far".into(), vec![7; 200_000]);
+    let kept = side(Target::Folder).run(Surplus::Keep, Run::Real, &mut on).unwrap();
+    assert_eq!(count(kept), [1, 1, 0, 2]);
+    assert_eq!(std::fs::read(dir.path().join("far")).unwrap(), vec![7; 200_000]);
+    assert_eq!(std::fs::read_to_string(dir.path().join("deep/new")).unwrap(), "newer");
+    let equal = side(Target::Folder).run(Surplus::Delete, Run::Real, &mut on).unwrap();
+    assert_eq!(count(equal), [0, 0, 1, 4]);
+    assert!(!dir.path().join("deep/local").exists());
 }
 
 struct Quiet;
@@ -150,7 +248,8 @@ fn what_is_long_is_read_in_parts() {
     .unwrap();
     assert_eq!(read, [(1, "two".into()), (2, "three".into()), (3, "four".into()), (4, "five".into())]);
     let keys = |limit| {
-        let report = bees::scan(&remote, "pantry", &Scan { limit, ..Scan::default() }).unwrap();
+        let (report, failure) = bees::scan(&remote, "pantry", &Scan { limit, ..Scan::default() }).unwrap();
+        assert!(failure.is_none());
         report.text.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect::<String>()
     };
     assert_eq!((keys(None), keys(Some(3))), ("abcde".into(), "abc".into()));

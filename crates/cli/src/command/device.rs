@@ -52,11 +52,11 @@ pub fn add(app: App<'_>, wish: &AddWish) -> Result<Report, Failure> {
     };
     roster::deliver(app, &mut pal)?;
     let device = find(&roster::current(app, &pal)?, &wish.name)?;
-    let shown = wish.qr.map(|paint| qr::render(&text, paint)).transpose()?.unwrap_or_default();
+    let drawing = wish.qr.map(|paint| qr::render(&text, paint)).transpose()?.unwrap_or_default();
     let (name, domain) = (&device.name, &pal.name);
     let how = if there.is_some() { "is on the network already" } else { "may join now" };
     let human = format!(
-        "{shown}{name} {how}: {name}.{domain}.internal, {} and {}.\n\
+        "{name} {how}: {name}.{domain}.internal, {} and {}.\n\
          Config: {} (it holds the device's private key: delete it once the device has it)",
         device.v4,
         device.v6,
@@ -66,7 +66,7 @@ pub fn add(app: App<'_>, wish: &AddWish) -> Result<Report, Failure> {
         "name": name, "pal": pal.id, "conf": path, "v4": device.v4, "v6": device.v6,
         "wireguard": device.wireguard, "added": there.is_none(),
     });
-    Ok(Report::new(human, json))
+    Ok(Report::new(human, json).below(drawing))
 }
 
 /// Lists devices as this device knows them, without asking the pal.

@@ -4,6 +4,7 @@ use super::Remote;
 use super::http::{Ask, path};
 use super::logs::{bytes, each};
 use crate::failure::Failure;
+use crate::printable::word;
 use crate::terminal::Report;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -46,7 +47,7 @@ pub struct Past {
 /// Puts a value at a key.
 pub fn put(remote: &Remote, bee: &str, key: &str, value: &[u8]) -> Result<Report, Failure> {
     let done = remote.http.send_json(Method::PUT, Ask::of(&entry(bee, key)), value)?;
-    Ok(Report::new(format!("{key} is in block {}.", done["seq"]), done))
+    Ok(Report::new(format!("{} is in block {}.", word(key), done["seq"]), done))
 }
 
 /// The entry of a key.
@@ -72,8 +73,11 @@ pub fn value(
 /// Deletes a key.
 pub fn del(remote: &Remote, bee: &str, key: &str) -> Result<Report, Failure> {
     let done = remote.http.send_json(Method::DELETE, Ask::of(&entry(bee, key)), &[])?;
-    let text =
-        if done["deleted"] == true { format!("{key} is deleted.") } else { format!("There is no {key}.") };
+    let text = if done["deleted"] == true {
+        format!("{} is deleted.", word(key))
+    } else {
+        format!("There is no {}.", word(key))
+    };
     Ok(Report::new(text, done))
 }
 
@@ -81,15 +85,20 @@ fn entry(bee: &str, key: &str) -> String {
     path(&["v1", "bees", bee, "entries"], Some(key))
 }
 
-/// Entries in order. Long answers come in several parts, all of one version.
-pub fn scan(remote: &Remote, bee: &str, wanted: &Scan) -> Result<Report, Failure> {
+/// Entries in order. Long answers come in several parts, all of one version. What came before a failure is given
+/// beside it.
+pub fn scan(remote: &Remote, bee: &str, wanted: &Scan) -> Result<(Report, Option<Failure>), Failure> {
     let to = path(&["v1", "bees", bee, "entries"], None);
     let (mut wanted, mut entries) = (wanted.clone(), Vec::new());
     loop {
         let left = wanted.limit.map(|limit| limit.saturating_sub(entries.len() as u64));
         let query = pairs(&wanted, left);
-        let answer = remote.http.get(Ask { path: &to, query: &query })?;
-        wanted.version = answer["version"].as_u64();
+        let (answer, failure) = match remote.http.get(Ask { path: &to, query: &query }) {
+            Ok(answer) => (answer, None),
+            Err(error) if entries.is_empty() => return Err(error.into()),
+            Err(error) => (Value::Null, Some(Failure::from(error))),
+        };
+        wanted.version = answer["version"].as_u64().or(wanted.version);
         entries.extend(each(&answer["entries"]).cloned());
         let enough = wanted.limit.is_some_and(|limit| entries.len() as u64 >= limit);
         let last = entries.last().and_then(|entry: &Value| entry["key"].as_str()).map(str::to_owned);
@@ -100,7 +109,7 @@ pub fn scan(remote: &Remote, bee: &str, wanted: &Scan) -> Result<Report, Failure
                 let more = answer["more"] == true;
                 let lines: Vec<_> = entries.iter().map(line).collect();
                 let json = json!({ "version": wanted.version, "entries": entries, "more": more });
-                return Ok(Report::new(lines.join("\n"), json));
+                return Ok((Report::new(lines.join("\n"), json), failure));
             }
         }
     }
@@ -116,9 +125,14 @@ fn pairs(wanted: &Scan, limit: Option<u64>) -> Vec<(&'static str, String)> {
     pairs
 }
 
-fn line(entry: &Value) -> String {
-    let text = |name| String::from_utf8_lossy(&bytes(entry, name)).into_owned();
-    format!("{}\t{}", text("key"), text("value"))
+/// Key and value with a tab between; bytes that are no text in base64, nothing for a value that was deleted.
+pub fn line(entry: &Value) -> String {
+    let part = |name: &str| match (entry[name].as_str(), entry[format!("{name}_base64")].as_str()) {
+        (Some(text), _) => word(text).into_owned(),
+        (None, Some(base64)) => format!("base64:{base64}"),
+        (None, None) => String::new(),
+    };
+    format!("{}\t{}", part("key"), part("value"))
 }
 
 /// What was done to a map.

@@ -1,9 +1,10 @@
 //! `cloudpal drive` over a running pal.
 
 use super::Remote;
-use super::http::{Ask, path};
+use super::http::{Ask, RemoteError, path};
 use super::logs::each;
 use crate::failure::Failure;
+use crate::printable::word;
 use crate::terminal::Report;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -47,8 +48,12 @@ pub fn put(
 ) -> Result<Report, Failure> {
     let query: &[_] = if mode == Mode::Executable { &[("executable", "true".to_owned())] } else { &[] };
     let done = remote.http.upload(Ask { path: &at(drive, file), query }, source)?;
-    let text =
-        format!("{} has {} bytes; the drive is at version {}.", place(&done), done["bytes"], done["version"]);
+    let text = format!(
+        "{} has {} bytes; the drive is at version {}.",
+        word(place(&done)),
+        done["bytes"],
+        done["version"]
+    );
     Ok(Report::new(text, done))
 }
 
@@ -56,7 +61,7 @@ pub fn put(
 pub fn link(remote: &Remote, drive: &str, file: &str, target: &str) -> Result<Report, Failure> {
     let query = [("link", target.to_owned())];
     let done = remote.http.send_json(Method::PUT, Ask { path: &at(drive, file), query: &query }, &[])?;
-    Ok(Report::new(format!("{} leads to {target}.", place(&done)), done))
+    Ok(Report::new(format!("{} leads to {}.", word(place(&done)), word(target)), done))
 }
 
 /// Writes a file, or some bytes of it, to `sink`; how many bytes that was.
@@ -87,7 +92,7 @@ pub fn ls(
     version: Option<u64>,
 ) -> Result<Report, Failure> {
     let to = path(&["v1", "drives", drive, "list"], None);
-    let (mut entries, mut after, mut version, mut faulty) = (Vec::new(), None, version, 0);
+    let (mut entries, mut after, mut version) = (Vec::new(), None, version);
     loop {
         let mut query = vec![("folder", folder.to_owned())];
         query.extend((depth == Depth::All).then(|| ("recursive", "true".to_owned())));
@@ -95,41 +100,58 @@ pub fn ls(
         query.extend(version.map(|version| ("version", version.to_string())));
         let answer = remote.http.get(Ask { path: &to, query: &query })?;
         version = answer["version"].as_u64();
-        faulty = answer["faulty"].as_u64().unwrap_or_default().max(faulty);
         entries.extend(each(&answer["entries"]).cloned());
-        after = (answer["more"] == true).then(|| entries.last().map(place)).flatten();
+        after = (answer["more"] == true).then(|| entries.last().map(|last| place(last).to_owned())).flatten();
         if after.is_none() {
-            let mut lines: Vec<_> = entries.iter().map(line).collect();
-            if faulty > 0 {
-                lines.push(format!("{faulty} entries cannot be read; their writer is faulty or hostile"));
-            }
-            let json = json!({ "version": version, "folder": folder, "entries": entries, "faulty": faulty });
+            let lines: Vec<_> = entries.iter().map(line).collect();
+            // Each answer counts from the beginning of the list, so the last one knows of all.
+            let json = json!({
+                "version": version, "folder": folder, "entries": entries,
+                "faulty": answer["faulty"], "errors": answer["errors"],
+            });
             return Ok(Report::new(lines.join("\n"), json));
         }
     }
 }
 
-fn line(entry: &Value) -> String {
-    let place = place(entry);
+/// The SHA-256, in hex, of some bytes of a file.
+pub fn digest(
+    remote: &Remote,
+    drive: &str,
+    file: &str,
+    bytes: Range<u64>,
+    version: u64,
+) -> Result<String, RemoteError> {
+    let to = path(&["v1", "drives", drive, "digest"], Some(file.trim_start_matches('/')));
+    let query = [("from", bytes.start), ("to", bytes.end), ("version", version)]
+        .map(|(name, n)| (name, n.to_string()));
+    let told = remote.http.get(Ask { path: &to, query: &query })?;
+    Ok(told["sha256"].as_str().unwrap_or_default().to_owned())
+}
+
+/// An entry of a list, for a person.
+pub fn line(entry: &Value) -> String {
+    let place = word(place(entry));
     if entry["folder"].is_string() {
         return format!("{:>12}  {place}/", "");
     }
     if let Some(target) = entry["link"].as_str() {
-        return format!("{:>12}  {place} -> {target}", "");
+        return format!("{:>12}  {place} -> {}", "", word(target));
     }
     let mark = if entry["executable"] == true { "*" } else { "" };
-    format!("{:>12}  {place}{mark}", entry["bytes"].as_u64().unwrap_or_default())
+    let bytes = entry["bytes"].as_u64().map_or_else(|| "?".to_owned(), |bytes| bytes.to_string());
+    format!("{bytes:>12}  {place}{mark}")
 }
 
-fn place(entry: &Value) -> String {
-    entry["path"].as_str().or(entry["folder"].as_str()).unwrap_or_default().to_owned()
+fn place(entry: &Value) -> &str {
+    entry["path"].as_str().or(entry["folder"].as_str()).unwrap_or_default()
 }
 
 /// Removes a file or link.
 pub fn rm(remote: &Remote, drive: &str, file: &str, content: Content) -> Result<Report, Failure> {
     let query: &[_] = if content == Content::Keep { &[("keep", "true".to_owned())] } else { &[] };
     let done = remote.http.send_json(Method::DELETE, Ask { path: &at(drive, file), query }, &[])?;
-    let text = format!("{} is gone; {} blocks were freed.", place(&done), done["freed_blocks"]);
+    let text = format!("{} is gone; {} blocks were freed.", word(place(&done)), done["freed_blocks"]);
     Ok(Report::new(text, done))
 }
 

@@ -69,7 +69,7 @@ impl RemoteError {
                 (400 | 413 | 416, _) => Exit::Usage,
                 (404, _) => Exit::NotFound,
                 (403 | 421 | 423, _) => Exit::Refused,
-                (504, _) => Exit::Unreachable,
+                (502 | 504, _) => Exit::Unreachable,
                 _ => Exit::Failed,
             },
             RemoteError::Silent(_) => Exit::Unreachable,
@@ -256,6 +256,7 @@ mod tests {
         assert_eq!(exit(423, "locked"), Exit::Refused);
         assert_eq!(exit(413, "too_large"), Exit::Usage);
         assert_eq!(exit(504, "unavailable"), Exit::Unreachable);
+        assert_eq!(exit(502, "unreachable"), Exit::Unreachable);
         assert_eq!(exit(507, "full"), Exit::Failed);
     }
 }

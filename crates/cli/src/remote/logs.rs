@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::ops::Range;
+use std::time::Duration;
 use ureq::http::Method;
 use zeroize::Zeroizing;
 
@@ -96,6 +97,12 @@ pub fn list(remote: &Remote, kind: Kind) -> Result<Report, Failure> {
 pub fn info(remote: &Remote, kind: Kind, name: &str) -> Result<Report, Failure> {
     let about = remote.http.get(Ask::of(&path(&["v1", kind.room(), name], None)))?;
     Ok(Report::new(words(&about), about))
+}
+
+/// The same after `wait`, or once it is as long as it is at the pal's peers: `current` then is true.
+pub fn info_after(remote: &Remote, kind: Kind, name: &str, wait: Duration) -> Result<Value, RemoteError> {
+    let query = [("wait_ms", wait.as_millis().to_string())];
+    remote.http.get(Ask { path: &path(&["v1", kind.room(), name], None), query: &query })
 }
 
 fn words(about: &Value) -> String {

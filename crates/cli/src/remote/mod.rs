@@ -2,12 +2,14 @@
 //! `cloudpal open` uses, for as long as one command runs. A sleeping pal wakes from it.
 //!
 //! - [`http`]: one request, and how its failures become exit codes.
-//! - [`logs`], [`bees`], [`drives`]: one function for each thing a person can ask for.
+//! - [`logs`], [`bees`], [`drives`], [`peers`]: one function for each thing a person can ask for; [`mirror`].
 
 pub mod bees;
 pub mod drives;
 pub mod http;
 pub mod logs;
+pub mod mirror;
+pub mod peers;
 
 use crate::app::App;
 use crate::command::open;

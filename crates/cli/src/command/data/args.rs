@@ -50,12 +50,12 @@ pub struct One {
 pub struct Serve {
     /// Print the key of this one; all others in the folder are served too, to those who know their keys
     pub name: Option<String>,
-    /// Where to wait for peers; port 0 takes any free one and prints it
-    #[arg(long, value_name = "ADDR")]
-    pub listen: String,
-    /// A folder on this machine that holds the data
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub store: PathBuf,
+    /// Where to wait for peers, such as 0.0.0.0:4000; port 0 takes any free one and prints it
+    #[arg(long, value_name = "ADDR", requires = "store")]
+    pub listen: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub at: At,
 }
 
 /// Bringing something from a peer.
@@ -69,7 +69,7 @@ pub struct Fetch {
     /// What to call it here [default: the beginning of its key]
     #[arg(long)]
     pub name: Option<String>,
-    /// Only these blocks, such as 0..100
+    /// Only these blocks, such as 0..100, into a folder
     #[arg(long, value_name = "A..B")]
     pub blocks: Option<Blocks>,
     /// Go on until Ctrl-C, and tell whatever comes
@@ -81,9 +81,9 @@ pub struct Fetch {
     /// Give up when nothing has come for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub patience: u64,
-    /// A folder on this machine that is to hold it; it is made if it is not there
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub store: PathBuf,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub at: At,
 }
 
 /// `A..B`, `A..`, `..B` or `N` alone.
@@ -171,7 +171,7 @@ pub enum LogCommand {
     Verify(One),
     /// List logs
     List(At),
-    /// Wait for peers, npm ones included, until Ctrl-C
+    /// Wait for peers, npm ones included, until Ctrl-C; a pal does by itself, and says where
     Serve(Serve),
     /// Bring a log, or some blocks of it, from a peer
     Fetch(Fetch),
@@ -246,7 +246,7 @@ pub enum BeeCommand {
     Info(One),
     /// List sorted maps
     List(At),
-    /// Wait for peers, npm ones included, until Ctrl-C
+    /// Wait for peers, npm ones included, until Ctrl-C; a pal does by itself, and says where
     Serve(Serve),
     /// Bring a map from a peer
     Fetch(Fetch),
@@ -351,34 +351,47 @@ pub enum DriveCommand {
         #[expect(missing_docs, reason = "clap would print it")]
         at: At,
     },
-    /// Make a drive equal to a folder, or a folder equal to a drive
-    Mirror {
-        /// The drive's name or key
-        name: String,
-        /// Make the drive equal to this folder
-        #[arg(long, value_name = "FOLDER", required_unless_present = "to", conflicts_with = "to", value_hint = ValueHint::DirPath)]
-        from: Option<PathBuf>,
-        /// Make this folder equal to the drive
-        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
-        to: Option<PathBuf>,
-        /// Keep files that only the other side has
-        #[arg(long)]
-        keep: bool,
-        /// Only say what would be done
-        #[arg(long)]
-        dry_run: bool,
-        /// A folder on this machine that holds the data
-        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-        store: PathBuf,
-    },
+    /// Make a drive equal to a folder, or a folder equal to a drive; nothing is deleted unasked
+    Mirror(Mirror),
     /// Say how long its log is, how much is held here, and its keys and hashes
     Info(One),
     /// List drives
     List(At),
-    /// Wait for peers, npm ones included, until Ctrl-C
+    /// Wait for peers, npm ones included, until Ctrl-C; a pal does by itself, and says where
     Serve(Serve),
     /// Bring a drive from a peer
     Fetch(Fetch),
+}
+
+/// A mirror.
+#[derive(Clone, Debug, Args)]
+pub struct Mirror {
+    /// The drive's name or key
+    pub name: String,
+    /// Make the drive equal to this folder
+    #[arg(long, value_name = "FOLDER", required_unless_present = "to", conflicts_with = "to", value_hint = ValueHint::DirPath)]
+    pub from: Option<PathBuf>,
+    /// Make this folder equal to the drive
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub to: Option<PathBuf>,
+    /// The drive as it was at this version
+    #[arg(long, value_name = "VERSION", conflicts_with = "from")]
+    pub at_version: Option<u64>,
+    /// Delete files that only the side to be changed has [default: ask on a terminal, else keep them]
+    #[arg(long)]
+    pub delete: bool,
+    /// Delete even if nothing is left then
+    #[arg(long, requires = "delete")]
+    pub allow_empty: bool,
+    /// Keep files that only the side to be changed has, and do not ask
+    #[arg(long, conflicts_with = "delete")]
+    pub keep: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub at: At,
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use super::{Desk, Place, finish};
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
 use crate::local::{Kind, Shelf};
+use crate::printable::word;
 use crate::remote;
 use crate::terminal::{Format, Report};
 use cloudpal_bee::{Action, Entry, History, Range, Snapshot};
 use serde_json::{Value, json};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read};
 
 /// A value that is read from standard input has at most so many bytes.
 const MAX_VALUE: u64 = 8 << 20;
@@ -28,7 +29,7 @@ pub fn run(desk: Desk<'_>, command: BeeCommand) -> Result<(), Failure> {
                     let bee = shelf.bee(&shelf.find(Kind::Bee, &name)?)?;
                     let seq = bee.put(&key, value).map_err(failed)?;
                     let json = json!({ "key": key, "seq": seq, "version": bee.version() });
-                    let text = format!("{key} is put; the map is at version {}.", bee.version());
+                    let text = format!("{} is put; the map is at version {}.", word(&key), bee.version());
                     finish(desk, shelf, &Report::new(text, json))
                 }
                 Place::Pal(pal) => desk.terminal.print(&remote::bees::put(&pal, &name, &key, &value)?),
@@ -54,8 +55,11 @@ pub fn run(desk: Desk<'_>, command: BeeCommand) -> Result<(), Failure> {
                 let seq = bee.del(&key).map_err(failed)?;
                 let json =
                     json!({ "key": key, "deleted": seq.is_some(), "seq": seq, "version": bee.version() });
-                let text =
-                    if seq.is_some() { format!("{key} is deleted.") } else { format!("There is no {key}.") };
+                let text = if seq.is_some() {
+                    format!("{} is deleted.", word(&key))
+                } else {
+                    format!("There is no {}.", word(&key))
+                };
                 finish(desk, shelf, &Report::new(text, json))
             }
             Place::Pal(pal) => desk.terminal.print(&remote::bees::del(&pal, &name, &key)?),
@@ -65,7 +69,8 @@ pub fn run(desk: Desk<'_>, command: BeeCommand) -> Result<(), Failure> {
             Place::Pal(pal) => {
                 let ScanRange { prefix, gt, gte, lt, lte, reverse, limit, at_version: version } = range;
                 let wanted = remote::bees::Scan { prefix, gt, gte, lt, lte, reverse, limit, version };
-                desk.terminal.print(&remote::bees::scan(&pal, &name, &wanted)?)
+                let (report, failure) = remote::bees::scan(&pal, &name, &wanted)?;
+                scanned(desk, report, failure)
             }
         },
         BeeCommand::History { name, reverse, limit, at } => match desk.open(&at)? {
@@ -110,8 +115,8 @@ fn value_out(desk: Desk<'_>, json: &Value, value: &[u8]) -> Result<(), Failure> 
         return desk.terminal.print(&Report::new("", json.clone()));
     }
     // As it is, so that what was put can be got into a file again.
-    let mut out = io::stdout().lock();
-    let line: &[u8] = if io::IsTerminal::is_terminal(&out) { b"\n" } else { b"" };
+    let mut out = desk.terminal.contents();
+    let line: &[u8] = if io::stdout().is_terminal() { b"\n" } else { b"" };
     let done = out.write_all(value).and_then(|()| out.write_all(line)).and_then(|()| out.flush());
     done.map_err(|error| Failure::because(Exit::Failed, "printing the value failed", error))
 }
@@ -133,13 +138,24 @@ fn scan(desk: Desk<'_>, shelf: Shelf, name: &str, wanted: &ScanRange) -> Result<
     if let Some(limit) = wanted.limit {
         range = range.limit(limit);
     }
-    let mut entries = Vec::new();
+    let (mut entries, mut failure) = (Vec::new(), None);
     for entry in view.range(range) {
-        entries.push(shown(&entry.map_err(failed)?));
+        match entry {
+            Ok(entry) => entries.push(shown(&entry)),
+            Err(error) => failure = Some(failed(error)),
+        }
     }
-    let lines: Vec<_> = entries.iter().map(line).collect();
+    let lines: Vec<_> = entries.iter().map(remote::bees::line).collect();
     let json = json!({ "version": view.version(), "entries": entries });
-    finish(desk, shelf, &Report::new(lines.join("\n"), json))
+    shelf.close()?;
+    scanned(desk, Report::new(lines.join("\n"), json), failure)
+}
+
+/// Prints what could be read before the scan met a failure, if it did.
+fn scanned(desk: Desk<'_>, mut report: Report, failure: Option<Failure>) -> Result<(), Failure> {
+    report.json["errors"] = failure.iter().map(|failure| failure.to_string()).collect();
+    desk.terminal.print(&report)?;
+    failure.map_or(Ok(()), Err)
 }
 
 fn past(limit: Option<u64>, reverse: bool) -> History {
@@ -159,7 +175,7 @@ fn history(desk: Desk<'_>, shelf: Shelf, name: &str, past: History) -> Result<()
         });
         operations.push(one);
     }
-    let row = |one: &Value| format!("{}\t{}\t{}", one["seq"], text(one, "action"), line(one));
+    let row = |one: &Value| format!("{}\t{}\t{}", one["seq"], text(one, "action"), remote::bees::line(one));
     let lines: Vec<_> = operations.iter().map(row).collect();
     let json = json!({ "version": bee.version(), "operations": operations });
     finish(desk, shelf, &Report::new(lines.join("\n"), json))
@@ -170,13 +186,4 @@ fn shown(entry: &Entry) -> Value {
     put_bytes(&mut json, "key", &entry.key);
     put_bytes(&mut json, "value", entry.value.as_deref().unwrap_or_default());
     json
-}
-
-/// Key and value with a tab between; bytes that are no text in base64.
-fn line(entry: &Value) -> String {
-    let part = |name: &str| match entry[name].as_str() {
-        Some(text) => text.to_owned(),
-        None => format!("base64:{}", text(entry, &format!("{name}_base64"))),
-    };
-    format!("{}\t{}", part("key"), part("value"))
 }

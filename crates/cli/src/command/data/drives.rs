@@ -1,40 +1,30 @@
-//! `cloudpal drive`: files of a drive, and mirrors of folders.
+//! `cloudpal drive`: files of a drive.
 
 use super::args::DriveCommand;
-use super::logs::open;
+use super::logs::{open, open_file};
 use super::ticks::Ticks;
-use super::{Desk, Place, finish};
+use super::{Desk, Place, finish, mirror};
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
 use crate::local::{Kind, Shelf};
+use crate::printable::word;
 use crate::remote;
-use crate::terminal::Report;
-use cloudpal_drive::folder::LocalFolder;
-use cloudpal_drive::mirror::{MirrorOptions, Mirrored, Op, Progress, Run, Surplus};
-use cloudpal_drive::{About, Checkout, Child, DrivePath, FileEntry, Folder};
+use crate::terminal::{Format, Report};
+use cloudpal_drive::{About, Checkout, Child, DrivePath, FileEntry, Folder, ReadError};
 use serde_json::{Value, json};
 use std::fs::File;
-use std::io::{self, Write};
-use std::ops::{ControlFlow, Range};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::Path;
 
 /// Runs a command that is about a drive's files.
 pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
     match command {
         DriveCommand::Put { name, path, file, executable, at } => {
-            let mut source = open(file.as_deref())?;
+            let mut source = Source::open(file.as_deref())?;
             match desk.open(&at)? {
                 Place::Folder(shelf) => {
-                    let drive = shelf.drive(&shelf.find(Kind::Drive, &name)?)?;
-                    let path = drive_path(&path)?;
-                    let about = About { executable, metadata: None };
-                    let mut counted =
-                        Counted { source: &mut source, bytes: 0, ticks: Ticks::new(desk.app.progress) };
-                    drive.put_stream(&path, &mut counted, about).map_err(failed)?;
-                    let (bytes, version) = (counted.bytes, drive.version());
-                    let text = format!("{path} has {bytes} bytes; the drive is at version {version}.");
-                    let json = json!({ "path": path.as_str(), "bytes": bytes, "version": version });
-                    finish(desk, shelf, &Report::new(text, json))
+                    put(desk, shelf, &name, &path, source, About { executable, metadata: None })
                 }
                 Place::Pal(pal) => {
                     let mode = if executable {
@@ -42,7 +32,7 @@ pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
                     } else {
                         remote::drives::Mode::Plain
                     };
-                    desk.terminal.print(&remote::drives::put(&pal, &name, &path, &mut source, mode)?)
+                    desk.terminal.print(&remote::drives::put(&pal, &name, &path, source.reader(), mode)?)
                 }
             }
         }
@@ -51,7 +41,7 @@ pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
             let place = desk.open(&at)?;
             let written = match (place, &file) {
                 (Place::Folder(shelf), file) => {
-                    let written = get(&shelf, &name, &path, bytes, version, file.as_deref())?;
+                    let written = get(desk, &shelf, &name, &path, bytes, version, file.as_deref())?;
                     shelf.close()?;
                     written
                 }
@@ -59,7 +49,7 @@ pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
                     into_file(file, |sink| remote::drives::get(&pal, &name, &path, bytes, version, sink))?
                 }
                 (Place::Pal(pal), None) => {
-                    remote::drives::get(&pal, &name, &path, bytes, version, &mut io::stdout().lock())?
+                    remote::drives::get(&pal, &name, &path, bytes, version, &mut desk.terminal.contents())?
                 }
             };
             match file {
@@ -76,7 +66,7 @@ pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
             Place::Pal(pal) => {
                 let depth =
                     if recursive { remote::drives::Depth::All } else { remote::drives::Depth::Folder };
-                desk.terminal.print(&remote::drives::ls(&pal, &name, &folder, depth, version)?)
+                listed(desk, &remote::drives::ls(&pal, &name, &folder, depth, version)?)
             }
         },
         DriveCommand::Rm { name, path, keep, at } => match desk.open(&at)? {
@@ -87,15 +77,7 @@ pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
                 desk.terminal.print(&remote::drives::rm(&pal, &name, &path, content)?)
             }
         },
-        DriveCommand::Mirror { name, from, to, keep, dry_run, store } => {
-            let shelf = Shelf::open(desk.app.person, &store)?;
-            let options = MirrorOptions {
-                surplus: if keep { Surplus::Keep } else { Surplus::Delete },
-                run: if dry_run { Run::Dry } else { Run::Real },
-                ..MirrorOptions::default()
-            };
-            mirror(desk, shelf, &name, from, to, &options)
-        }
+        DriveCommand::Mirror(wanted) => mirror::run(desk, &wanted),
         DriveCommand::Create(_)
         | DriveCommand::Info(_)
         | DriveCommand::List(_)
@@ -116,23 +98,84 @@ fn view(shelf: &Shelf, name: &str, version: Option<u64>) -> Result<Checkout, Fai
     }
 }
 
+/// Where the content of a new file comes from.
+enum Source {
+    /// What can be read twice: an equal content that is in the drive already is found, and not stored again.
+    File(File),
+    /// What comes once.
+    Stream(Box<dyn BufRead>),
+}
+
+impl Source {
+    fn open(file: Option<&Path>) -> Result<Source, Failure> {
+        let Some(path) = file else { return Ok(Source::Stream(open(None)?)) };
+        let file = open_file(path)?;
+        match file.metadata().is_ok_and(|about| about.is_file()) {
+            true => Ok(Source::File(file)),
+            false => Ok(Source::Stream(Box::new(BufReader::new(file)))),
+        }
+    }
+
+    fn reader(&mut self) -> &mut dyn Read {
+        match self {
+            Source::File(file) => file,
+            Source::Stream(stream) => stream,
+        }
+    }
+}
+
+fn put(
+    desk: Desk<'_>,
+    shelf: Shelf,
+    name: &str,
+    path: &str,
+    source: Source,
+    about: About,
+) -> Result<(), Failure> {
+    let drive = shelf.drive(&shelf.find(Kind::Drive, name)?)?;
+    let path = drive_path(path)?;
+    let ticks = Ticks::new(desk.app.progress);
+    let stored = match source {
+        Source::File(source) => drive.put_file(&path, &mut Counted { source, bytes: 0, ticks }, about),
+        Source::Stream(source) => drive.put_stream(&path, &mut Counted { source, bytes: 0, ticks }, about),
+    };
+    stored.map_err(failed)?;
+    let now = drive.now();
+    let bytes = match now.entry(&path).map_err(failed)? {
+        Some(file) => now.byte_length(&file).map_err(failed)?,
+        None => 0,
+    };
+    let text =
+        format!("{} has {bytes} bytes; the drive is at version {}.", word(path.as_str()), now.version());
+    let json = json!({ "path": path.as_str(), "bytes": bytes, "version": now.version() });
+    finish(desk, shelf, &Report::new(text, json))
+}
+
 /// Counts what is read of a source, and tells.
-struct Counted<'a, R: ?Sized> {
-    source: &'a mut R,
+struct Counted<'a, R> {
+    source: R,
     bytes: u64,
     ticks: Ticks<'a>,
 }
 
-impl<R: io::Read + ?Sized> io::Read for Counted<'_, R> {
+impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(to)?;
         self.bytes += read as u64;
-        self.ticks.tell(|| format!("{} MiB stored", self.bytes >> 20));
+        self.ticks.tell(|| format!("{} MiB read", self.bytes >> 20));
         Ok(read)
     }
 }
 
+impl<R: Seek> Seek for Counted<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.bytes = self.source.seek(to)?;
+        Ok(self.bytes)
+    }
+}
+
 fn get(
+    desk: Desk<'_>,
     shelf: &Shelf,
     name: &str,
     path: &str,
@@ -150,7 +193,12 @@ fn get(
     let mut reader = view.read(&entry, wanted).map_err(failed)?;
     match file {
         Some(file) => into_file(file, |sink| reader.write_to(sink).map_err(failed)),
-        None => reader.write_to(&mut io::stdout().lock()).map_err(failed),
+        None => {
+            let mut out = desk.terminal.contents();
+            let written = reader.write_to(&mut out).map_err(failed)?;
+            let done = out.flush().map(|()| written);
+            done.map_err(|error| Failure::because(Exit::Failed, "printing the file failed", error))
+        }
     }
 }
 
@@ -181,32 +229,42 @@ fn ls(
 ) -> Result<(), Failure> {
     let view = view(&shelf, name, version)?;
     let place = Folder::new(folder).map_err(failed)?;
-    let mut entries = Vec::new();
-    let mut faulty = 0;
-    if recursive {
-        for file in view.list(&place) {
-            match file {
-                Ok(file) => entries.push(shown(&view, &file)),
-                Err(cloudpal_drive::ReadError::Entry { .. }) => faulty += 1,
-                Err(error) => return Err(failed(error)),
-            }
-        }
-    } else {
-        for child in view.children(&place) {
-            match child {
-                Ok(Child::File(file)) => entries.push(shown(&view, &file)),
-                Ok(Child::Folder(folder)) => entries.push(json!({ "folder": folder.as_str() })),
-                Err(cloudpal_drive::ReadError::Entry { .. }) => faulty += 1,
-                Err(error) => return Err(failed(error)),
-            }
+    let (mut entries, mut errors) = (Vec::new(), Vec::new());
+    let children: Box<dyn Iterator<Item = Result<Child, ReadError>>> = match recursive {
+        true => Box::new(view.list(&place).map(|file| file.map(Child::File))),
+        false => Box::new(view.children(&place)),
+    };
+    for child in children {
+        match child {
+            Ok(Child::File(file)) => entries.push(shown(&view, &file)),
+            Ok(Child::Folder(folder)) => entries.push(json!({ "folder": folder.as_str() })),
+            Err(error) if error.is_of_one_file() => errors.push(json!(failed(error).to_string())),
+            Err(error) => return Err(failed(error)),
         }
     }
-    let mut lines: Vec<_> = entries.iter().map(line).collect();
-    if faulty > 0 {
-        lines.push(format!("{faulty} entries cannot be read; their writer is faulty or hostile"));
+    let lines: Vec<_> = entries.iter().map(remote::drives::line).collect();
+    let json = json!({
+        "version": view.version(), "folder": folder, "entries": entries, "faulty": errors.len(), "errors": errors,
+    });
+    shelf.close()?;
+    listed(desk, &Report::new(lines.join("\n"), json))
+}
+
+/// Prints a list. Entries that were passed over are told of, and make the command a failure in the end.
+fn listed(desk: Desk<'_>, report: &Report) -> Result<(), Failure> {
+    desk.terminal.print(report)?;
+    if desk.terminal.format() == Format::Text {
+        for error in report.json["errors"].as_array().into_iter().flatten() {
+            desk.terminal.warn(error.as_str().unwrap_or_default());
+        }
     }
-    let json = json!({ "version": view.version(), "folder": folder, "entries": entries, "faulty": faulty });
-    finish(desk, shelf, &Report::new(lines.join("\n"), json))
+    match report.json["faulty"].as_u64() {
+        None | Some(0) => Ok(()),
+        Some(faulty) => {
+            let message = format!("{faulty} entries of the drive cannot be read; all others are listed");
+            Err(Failure::new(Exit::Failed, message))
+        }
+    }
 }
 
 fn shown(view: &Checkout, file: &FileEntry) -> Value {
@@ -223,19 +281,6 @@ fn shown(view: &Checkout, file: &FileEntry) -> Value {
     json
 }
 
-fn line(entry: &Value) -> String {
-    if let Some(folder) = entry["folder"].as_str() {
-        return format!("{:>12}  {folder}/", "");
-    }
-    let path = entry["path"].as_str().unwrap_or_default();
-    if let Some(target) = entry["link"].as_str() {
-        return format!("{:>12}  {path} -> {target}", "");
-    }
-    let mark = if entry["executable"] == true { "*" } else { "" };
-    let bytes = entry["bytes"].as_u64().map_or_else(|| "?".to_owned(), |bytes| bytes.to_string());
-    format!("{bytes:>12}  {path}{mark}")
-}
-
 fn rm(desk: Desk<'_>, shelf: Shelf, name: &str, path: &str, keep: bool) -> Result<(), Failure> {
     let drive = shelf.drive(&shelf.find(Kind::Drive, name)?)?;
     let path = drive_path(path)?;
@@ -249,94 +294,9 @@ fn rm(desk: Desk<'_>, shelf: Shelf, name: &str, path: &str, keep: bool) -> Resul
         let freed = drive.discard(&path).map_err(failed)?;
         (freed.blocks, freed.bytes)
     };
-    let text = format!("{path} is gone; {blocks} blocks with {bytes} bytes were freed.");
+    let text = format!("{} is gone; {blocks} blocks with {bytes} bytes were freed.", word(path.as_str()));
     let json = json!({
         "path": path.as_str(), "freed_blocks": blocks, "freed_bytes": bytes, "version": drive.version(),
     });
     finish(desk, shelf, &Report::new(text, json))
-}
-
-fn mirror(
-    desk: Desk<'_>,
-    shelf: Shelf,
-    name: &str,
-    from: Option<PathBuf>,
-    to: Option<PathBuf>,
-    options: &MirrorOptions,
-) -> Result<(), Failure> {
-    let drive = shelf.drive(&shelf.find(Kind::Drive, name)?)?;
-    let mut ticks = Ticks::new(desk.app.progress);
-    let mut left_out = Vec::new();
-    let mut dry = Vec::new();
-    let mut watch = |progress: Progress<'_>| {
-        match progress {
-            Progress::Step(step) => {
-                if let (Op::LeaveOut, Some(reason)) = (step.op, step.reason) {
-                    left_out.push(json!({ "path": step.path, "why": reason.to_string() }));
-                } else if options.run == Run::Dry && step.op != Op::Equal {
-                    dry.push(json!({ "path": step.path, "what": word(step.op) }));
-                }
-                ticks.tell(|| step.path.to_owned());
-            }
-            Progress::Bytes { path, done, total } => {
-                ticks.tell(|| format!("{path}: {} of {} MiB", done >> 20, total >> 20));
-            }
-        }
-        ControlFlow::Continue(())
-    };
-    let done = match (from, to) {
-        (Some(folder), _) => {
-            let folder = LocalFolder::open(&folder).map_err(failed)?;
-            drive.mirror_from(&folder, options, &mut watch).map_err(failed)?
-        }
-        (None, Some(folder)) => {
-            let folder = LocalFolder::create(&folder).map_err(failed)?;
-            drive.now().mirror_to(&folder, options, &mut watch).map_err(failed)?
-        }
-        (None, None) => return Err(Failure::new(Exit::Usage, "say --from FOLDER or --to FOLDER")),
-    };
-    let report = report(&done, drive.version(), options.run, &dry, &left_out);
-    finish(desk, shelf, &report)
-}
-
-fn word(op: Op) -> &'static str {
-    match op {
-        Op::Add => "add",
-        Op::Change => "change",
-        Op::Rights => "rights",
-        Op::Remove => "remove",
-        Op::Equal => "equal",
-        Op::LeaveOut => "leave out",
-    }
-}
-
-fn report(done: &Mirrored, version: u64, run: Run, dry: &[Value], left_out: &[Value]) -> Report {
-    let would = if run == Run::Dry { "would be " } else { "" };
-    let mut lines: Vec<_> = dry
-        .iter()
-        .map(|one| {
-            format!(
-                "{:>9}  {}",
-                one["what"].as_str().unwrap_or_default(),
-                one["path"].as_str().unwrap_or_default()
-            )
-        })
-        .collect();
-    lines.push(format!(
-        "{} files: {} {would}added, {} {would}changed, {} {would}removed, {} equal, {} left out; {} bytes",
-        done.files, done.added, done.changed, done.removed, done.equal, done.left_out, done.bytes_added
-    ));
-    for one in left_out {
-        lines.push(format!(
-            "left out  {}: {}",
-            one["path"].as_str().unwrap_or_default(),
-            one["why"].as_str().unwrap_or_default()
-        ));
-    }
-    let json = json!({
-        "files": done.files, "added": done.added, "changed": done.changed, "removed": done.removed,
-        "equal": done.equal, "left_out": left_out, "bytes_added": done.bytes_added,
-        "bytes_removed": done.bytes_removed, "version": version, "dry_run": run == Run::Dry, "would": dry,
-    });
-    Report::new(lines.join("\n"), json)
 }

@@ -99,14 +99,24 @@ fn not_here(index: u64) -> Failure {
 pub fn open(file: Option<&Path>) -> Result<Box<dyn BufRead>, Failure> {
     match file {
         None => Ok(Box::new(io::stdin().lock())),
-        Some(path) => match File::open(path) {
-            Ok(file) => Ok(Box::new(BufReader::with_capacity(1 << 20, file))),
-            Err(error) => {
-                let exit =
-                    if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-                Err(Failure::because(exit, format!("{} cannot be read", path.display()), error))
-            }
-        },
+        Some(path) => Ok(Box::new(BufReader::with_capacity(1 << 20, open_file(path)?))),
+    }
+}
+
+/// A file, or whatever else can be read there but a folder.
+pub fn open_file(path: &Path) -> Result<File, Failure> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
+    match opened {
+        Ok((false, file)) => Ok(file),
+        Ok((true, _)) => {
+            let message =
+                format!("{} is a folder; `cloudpal drive mirror` stores whole folders", path.display());
+            Err(Failure::new(Exit::Usage, message))
+        }
+        Err(error) => {
+            let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+            Err(Failure::because(exit, format!("{} cannot be read", path.display()), error))
+        }
     }
 }
 
@@ -229,12 +239,13 @@ fn verify(desk: Desk<'_>, shelf: Shelf, name: &str) -> Result<(), Failure> {
 /// Blocks on their way to standard output: as they are, a line end after each, or all in one JSON object.
 struct Out<'a> {
     desk: Desk<'a>,
+    contents: Box<dyn Write>,
     blocks: Vec<Value>,
 }
 
 impl<'a> Out<'a> {
     fn new(desk: Desk<'a>) -> Self {
-        Out { desk, blocks: Vec::new() }
+        Out { desk, contents: desk.terminal.contents(), blocks: Vec::new() }
     }
 
     fn block(&mut self, index: u64, block: &[u8]) -> Result<(), Failure> {
@@ -244,15 +255,17 @@ impl<'a> Out<'a> {
             self.blocks.push(one);
             return Ok(());
         }
-        let mut out = io::stdout().lock();
-        let done = out.write_all(block).and_then(|()| out.write_all(b"\n"));
-        done.map_err(|error| Failure::because(Exit::Failed, "printing a block failed", error))
+        self.contents.write_all(block).and_then(|()| self.contents.write_all(b"\n")).map_err(unprinted)
     }
 
-    fn end(self) -> Result<(), Failure> {
+    fn end(mut self) -> Result<(), Failure> {
         match self.desk.terminal.format() {
             Format::Json => self.desk.terminal.print(&Report::new("", json!({ "blocks": self.blocks }))),
-            Format::Text => Ok(()),
+            Format::Text => self.contents.flush().map_err(unprinted),
         }
     }
+}
+
+fn unprinted(error: io::Error) -> Failure {
+    Failure::because(Exit::Failed, "printing a block failed", error)
 }

@@ -6,6 +6,7 @@ mod bees;
 mod drives;
 mod fetch;
 mod logs;
+mod mirror;
 mod serve;
 mod things;
 mod ticks;

@@ -1,8 +1,10 @@
-//! `fetch`: bringing a log, map or drive from a peer.
+//! Into a folder of this machine.
 
-use super::Desk;
-use super::args::Fetch;
-use super::things::{about, key_in, keys, text};
+use super::sentence;
+use crate::command::data::Desk;
+use crate::command::data::args::Fetch;
+use crate::command::data::things::{about, key_in};
+use crate::command::data::ticks::Ticks;
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
 use crate::local::key::Key;
@@ -23,14 +25,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Brings what was asked for, and prints what came.
-pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch) -> Result<(), Failure> {
-    if kind == Kind::Drive && wanted.blocks.is_some() {
-        let message =
-            "a drive has two logs, so --blocks is for logs and maps; `cloudpal drive get` takes --bytes";
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    let stop = Stop::catch()?;
-    let shelf = Shelf::open(desk.app.person, &wanted.store)?;
+pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch, stop: Stop, shelf: Shelf) -> Result<(), Failure> {
     let item = item(&shelf, kind, wanted)?;
     desk.app.progress.step(&format!("Connecting to {}", wanted.from));
     let mut journey = Journey { desk, shelf: &shelf, wanted, stop, connection: None, began: Instant::now() };
@@ -128,7 +123,7 @@ impl Journey<'_> {
     /// Asks for a range until it is here, Ctrl-C, or nothing has come for too long.
     fn range(&mut self, log: &Session, blocks: Range<u64>, what: &str) -> Result<(), Failure> {
         let fetch = log.fetch(blocks.clone()).map_err(failed)?;
-        let mut ticks = super::ticks::Ticks::new(self.desk.app.progress);
+        let mut ticks = Ticks::new(self.desk.app.progress);
         let (mut held, mut last) = (log.info().held, Instant::now());
         while !fetch.wait(LOOK) {
             let now = log.info().held;
@@ -194,18 +189,4 @@ fn told(shelf: &Shelf, item: &Item, log: &Session) -> Result<Value, Failure> {
         _ => {}
     }
     Ok(json)
-}
-
-fn sentence(about: &Value) -> String {
-    let what = match about["kind"].as_str() {
-        Some("bee") if about["entries"].is_u64() => format!("{} entries", about["entries"]),
-        Some("drive") if about["files"].is_u64() => {
-            format!("{} files with {} bytes", about["files"], about["files_bytes"])
-        }
-        _ => format!("{} of {} blocks", about["held"], about["length"]),
-    };
-    let mut lines = vec![format!("{}: {what} are here, fork {}.", text(about, "name"), about["fork"])];
-    lines.push(keys(about));
-    lines.push(format!("  tree hash    {}", text(about, "tree_hash")));
-    lines.join("\n")
 }
