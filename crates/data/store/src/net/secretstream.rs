@@ -3,8 +3,8 @@
 //! A message is one encrypted byte of tag, the ciphertext, and 16 bytes of authentication. The nonce is a counter
 //! (u32 LE) and 8 bytes that are mixed with each authentication tag; when the counter wraps, the key moves on.
 
-use chacha20::cipher::{KeyIvInit, StreamCipher, consts::U10};
-use chacha20::{ChaCha20, hchacha};
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use chacha20::{ChaCha20, R20, hchacha};
 use poly1305::universal_hash::{KeyInit, UniversalHash};
 use poly1305::{Block, Poly1305};
 use subtle::ConstantTimeEq;
@@ -29,11 +29,11 @@ pub(crate) struct Direction {
 impl Direction {
     /// From the key of the handshake and the sender's header.
     pub(crate) fn new(key: &[u8; 32], header: &[u8; HEADER]) -> Self {
-        let (input, nonce_tail) = header.split_at(16);
-        let mut nonce = [0; 12];
+        let (mut input, mut nonce) = ([0; 16], [0; 12]);
+        input.copy_from_slice(&header[..16]);
         nonce[0] = 1;
-        nonce[4..].copy_from_slice(nonce_tail);
-        Direction { key: hchacha::<U10>(key.into(), input.into()).into(), nonce }
+        nonce[4..].copy_from_slice(&header[16..]);
+        Direction { key: hchacha::<R20>(key.into(), &input.into()).into(), nonce }
     }
 
     /// Encrypts `message` in place: one byte for the tag, the text, 16 bytes for authentication.
