@@ -71,6 +71,9 @@ fn header(value: &[u8]) -> [u8; HEADER] {
 
 const HEADER: usize = 9;
 
+/// Bodies that are hashed side by side where the processor can.
+pub(crate) const LANES: usize = 4;
+
 /// Bodies up to this length are copied behind their header and hashed whole; for longer ones that would cost more
 /// than it saves.
 const SHORT: usize = 2048;

@@ -4,7 +4,7 @@ use crate::disk::LogStorage;
 use crate::net::Signal;
 use crate::shared::Shared;
 use crate::store::Inner;
-use cloudpal_log::replicate::{Event, Options, Order, PeerId, Replicator, WantId};
+use cloudpal_log::replicate::{Event, Letter, Options, Order, PeerId, Replicator, WantId};
 use cloudpal_log::wire::{ChannelId, Message};
 use cloudpal_log::{Log, StorageError};
 use std::collections::HashMap;
@@ -214,11 +214,11 @@ impl Shared {
     }
 
     /// Takes in what peers said, as one batch of the storage.
-    pub(crate) fn deliver(&self, inner: &Inner, messages: Vec<(PeerId, Message)>, now: Duration) {
+    pub(crate) fn deliver(&self, inner: &Inner, letters: Vec<(PeerId, Letter)>, now: Duration) {
         let mut state = self.lock();
         let (log, exchange) = state.both();
-        for (peer, message) in messages {
-            exchange.replicator.receive(peer, message, now, log);
+        for (peer, letter) in letters {
+            exchange.replicator.receive(peer, letter, now, log);
         }
         exchange.replicator.settle(now, log);
         let changed = exchange.take_events();

@@ -104,14 +104,29 @@ impl<S: Storage> Log<S> {
         proofs: &[Proof],
         durability: Durability,
     ) -> Result<Vec<Result<Applied, ProofError>>, StorageError> {
-        let mut draft = self.draft();
-        let bodies: Vec<_> = proofs.iter().filter_map(|proof| Some(&proof.block.as_ref()?.value)).collect();
-        let mut hashes = hash::leaves(&bodies).into_iter();
-        let mut applied = Vec::with_capacity(proofs.len());
-        for proof in proofs {
-            let body = proof.block.as_ref().and_then(|_| hashes.next());
-            applied.push(self.take(&mut draft, proof, body));
+        self.apply_hashed(proofs, vec![None; proofs.len()], durability)
+    }
+
+    /// As [`apply_all`](Self::apply_all), with the hash of each proof's body where that is known already.
+    pub(crate) fn apply_hashed(
+        &mut self,
+        proofs: &[Proof],
+        mut leaves: Vec<Option<[u8; 32]>>,
+        durability: Durability,
+    ) -> Result<Vec<Result<Applied, ProofError>>, StorageError> {
+        let bodies = proofs.iter().map(|proof| proof.block.as_ref().map(|block| &block.value));
+        let (places, bodies): (Vec<_>, Vec<_>) = leaves
+            .iter_mut()
+            .zip(bodies)
+            .filter(|(leaf, _)| leaf.is_none())
+            .filter_map(|(leaf, body)| Some((leaf, body?)))
+            .unzip();
+        for (place, hash) in places.into_iter().zip(hash::leaves(&bodies)) {
+            *place = Some(hash);
         }
+        let mut draft = self.draft();
+        let each = proofs.iter().zip(leaves);
+        let applied = each.map(|(proof, leaf)| self.take(&mut draft, proof, leaf)).collect();
         self.commit(draft, durability)?;
         Ok(applied)
     }

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(crate) struct Arrival {
     pub origin: Origin,
     pub proof: Proof,
+    /// The hash of its block, where that was found beforehand.
+    pub leaf: Option<[u8; 32]>,
 }
 
 /// Where a proof came from.
@@ -34,7 +36,7 @@ pub(crate) struct Arrived {
 
 impl Replicator {
     /// Notes a proof and returns how many bytes wait.
-    pub(super) fn on_data(&mut self, id: PeerId, data: Data, now: Duration) -> usize {
+    pub(super) fn on_data(&mut self, id: PeerId, data: Data, leaf: Option<[u8; 32]>, now: Duration) -> usize {
         let Some(peer) = self.peers.get_mut(&id) else { return self.arrived.bytes };
         let Data { request, proof } = data;
         let asked = peer.asked.take(request);
@@ -49,7 +51,8 @@ impl Replicator {
             return self.arrived.bytes;
         }
         self.arrived.bytes += proof.block.as_ref().map_or(0, |block| block.value.len()) + 64;
-        self.arrived.waiting.push(Arrival { origin: Origin { peer: id, id: request, asked }, proof });
+        let origin = Origin { peer: id, id: request, asked };
+        self.arrived.waiting.push(Arrival { origin, proof, leaf });
         self.arrived.bytes
     }
 

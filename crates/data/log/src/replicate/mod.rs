@@ -22,6 +22,7 @@ mod bits;
 mod connection;
 mod event;
 mod have;
+mod letter;
 mod path;
 mod peer;
 mod push;
@@ -36,6 +37,7 @@ mod window;
 
 pub use connection::{Connection, ConnectionError, ConnectionEvent};
 pub use event::{Event, Misbehaviour, PeerId, WantId};
+pub use letter::Letter;
 pub use peer::Traffic;
 pub use wants::Order;
 

@@ -1,6 +1,6 @@
 use super::event::{Event, PeerId};
 use super::peer::Standing;
-use super::{Fill, Replicator};
+use super::{Fill, Letter, Replicator};
 use crate::wire::{Message, NOT_AVAILABLE, Sync};
 use crate::{Log, Storage, flat};
 use std::time::Duration;
@@ -13,7 +13,14 @@ const MOST_WAITING: usize = 16 << 20;
 impl Replicator {
     /// Takes in a message of a peer. Proofs wait until [`settle`](Self::settle): call that when no more messages
     /// are at hand.
-    pub fn receive<S: Storage>(&mut self, id: PeerId, message: Message, now: Duration, log: &mut Log<S>) {
+    pub fn receive<S: Storage>(
+        &mut self,
+        id: PeerId,
+        message: impl Into<Letter>,
+        now: Duration,
+        log: &mut Log<S>,
+    ) {
+        let Letter { message, leaf } = message.into();
         match message {
             Message::Sync(sync) => self.on_sync(id, sync, log),
             Message::Request(request) => self.on_request(id, request),
@@ -23,7 +30,7 @@ impl Replicator {
                 }
             }
             Message::Data(data) => {
-                if self.on_data(id, *data, now) > MOST_WAITING {
+                if self.on_data(id, *data, leaf, now) > MOST_WAITING {
                     self.settle(now, log);
                 }
             }

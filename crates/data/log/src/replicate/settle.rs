@@ -53,7 +53,7 @@ impl Replicator {
 
     /// Passes on the proofs that are about the log as it is; the others are dealt with here.
     fn admit<S: Storage>(&mut self, arrival: Arrival, log: &mut Log<S>) -> Option<Arrival> {
-        let Arrival { origin, proof } = &arrival;
+        let Arrival { origin, proof, .. } = &arrival;
         if self.halted || self.frozen {
             self.give_up(*origin);
             return None;
@@ -90,7 +90,7 @@ impl Replicator {
 
     /// A peer that cannot answer sends its manifest if that was asked for too, and names its own fork with it.
     fn take_manifest<S: Storage>(&mut self, arrival: Arrival, log: &mut Log<S>) {
-        let Arrival { origin, mut proof } = arrival;
+        let Arrival { origin, mut proof, .. } = arrival;
         if let (Some(peer), Some(asked)) = (self.peers.get_mut(&origin.peer), origin.asked) {
             peer.tree_refused(&asked.proof);
         }
@@ -109,9 +109,10 @@ impl Replicator {
             return Progress::None;
         }
         let before = log.length();
+        let leaves: Vec<_> = arrivals.iter().map(|it| it.leaf).collect();
         let (origins, proofs): (Vec<_>, Vec<_>) =
             arrivals.into_iter().map(|it| (it.origin, it.proof)).unzip();
-        let results = match log.apply_all(&proofs, self.options.durability) {
+        let results = match log.apply_hashed(&proofs, leaves.clone(), self.options.durability) {
             Ok(results) => results,
             Err(error) => {
                 origins.into_iter().for_each(|origin| self.give_up(origin));
@@ -121,10 +122,10 @@ impl Replicator {
         };
         let progress = Progress::from(results.iter().any(Result::is_ok));
         let mut blocks = Vec::new();
-        for ((origin, proof), result) in origins.into_iter().zip(proofs).zip(results) {
+        for (((origin, proof), leaf), result) in origins.into_iter().zip(proofs).zip(leaves).zip(results) {
             match result {
                 Ok(_) => self.accepted(origin, &proof, &mut blocks),
-                Err(error) => self.rejected(Arrival { origin, proof }, error, log),
+                Err(error) => self.rejected(Arrival { origin, proof, leaf }, error, log),
             }
         }
         for range in runs(blocks) {

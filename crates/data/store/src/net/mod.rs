@@ -1,7 +1,8 @@
-//! The way to peers: Noise XX, secretstream and frames over TCP, two threads for each connection.
+//! The way to peers: Noise XX, secretstream and frames over TCP, three threads for each connection.
 
 mod access;
 mod handshake;
+mod intake;
 mod link;
 mod reader;
 mod secretstream;

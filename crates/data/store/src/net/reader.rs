@@ -1,24 +1,24 @@
+use super::intake::{self, Mail};
 use super::link::{Link, ending};
 use super::secretstream::{BEFORE, BEHIND, Direction};
-use crate::disk::LogId;
-use crate::shared::Shared;
 use crate::store::Inner;
 use bytes::{Buf, Bytes};
-use cloudpal_log::replicate::{ConnectionError, ConnectionEvent, PeerId};
-use cloudpal_log::wire::{FrameError, Frames, MAX_FRAME, Message};
-use std::collections::HashMap;
+use cloudpal_log::replicate::{ConnectionError, ConnectionEvent};
+use cloudpal_log::wire::{FrameError, Frames, MAX_FRAME};
+use rustix::io::ioctl_fionread;
 use std::io::{self, Read};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
-/// What is read from the system at once.
-const GULP: usize = 256 << 10;
-
-/// Messages for one log, in order.
-type Mail = HashMap<LogId, (Arc<Shared>, Vec<(PeerId, Message)>)>;
+/// What is read from the system at once, at most and at least.
+const GULP: usize = 1 << 20;
+const SIP: usize = 16 << 10;
+/// Gulps that may wait to be taken in: enough that both threads always have work, and little memory.
+const WAITING: usize = 4;
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
-enum ReadFault {
+pub(super) enum ReadFault {
     #[error("{}", ending(.0))]
     Stream(#[from] io::Error),
     #[error(transparent)]
@@ -31,16 +31,18 @@ enum ReadFault {
     Closed,
 }
 
-/// Starts the thread that reads a connection.
+/// Starts the two threads that read a connection: one receives, decrypts, sorts and hashes while the other checks
+/// and stores what came before. They share the work of a fast peer about evenly.
 pub(crate) fn start(link: &Arc<Link>, inner: Weak<Inner>, receive: Direction) -> io::Result<()> {
-    let link = Arc::clone(link);
+    let (to, from) = sync_channel(WAITING);
+    intake::start(Arc::clone(link), inner.clone(), from)?;
+    let mut reader = Reader { link: Arc::clone(link), inner, receive, frames: Frames::new(), to };
     std::thread::Builder::new()
         .name("store-reader".into())
         .spawn(move || {
-            let mut reader = Reader { link, inner, receive, frames: Frames::new() };
             if let Err(fault) = reader.run() {
-                tracing::debug!(%fault, "a connection ended");
-                reader.link.end(fault.to_string());
+                // Behind all that came before it. When the other thread is gone, the connection has ended already.
+                let _ended = reader.to.send(Err(fault));
             }
         })
         .map(drop)
@@ -51,6 +53,7 @@ struct Reader {
     inner: Weak<Inner>,
     receive: Direction,
     frames: Frames,
+    to: SyncSender<Result<Mail, ReadFault>>,
 }
 
 impl Reader {
@@ -66,15 +69,20 @@ impl Reader {
                     at_hand.push(frame.freeze());
                 }
             }
-            if !at_hand.is_empty() {
-                self.take_in(&at_hand)?;
+            let mut mail = Mail::default();
+            let sorted = self.sort(&at_hand, &mut mail);
+            mail.hash();
+            if !mail.is_empty() && self.to.send(Ok(mail)).is_err() {
+                return Ok(());
             }
+            sorted?;
         }
     }
 
-    /// Reads once, with room for the rest of a frame that has begun.
+    /// Reads once, as much as has come.
     fn gulp(&mut self) -> Result<(), ReadFault> {
-        let room = self.frames.missing().clamp(GULP, GULP * 4);
+        let come = ioctl_fionread(&self.link.stream).map_err(io::Error::from)?;
+        let room = usize::try_from(come).unwrap_or(GULP).clamp(SIP, GULP);
         let buffer = self.frames.buffer();
         let before = buffer.len();
         buffer.resize(before + room, 0);
@@ -92,57 +100,49 @@ impl Reader {
         Ok(())
     }
 
-    fn take_in(&self, frames: &[Bytes]) -> Result<(), ReadFault> {
+    /// Takes in frames: channels are dealt with here, messages are put to their logs.
+    fn sort(&self, frames: &[Bytes], mail: &mut Mail) -> Result<(), ReadFault> {
+        if frames.is_empty() {
+            return Ok(());
+        }
         let inner = self.inner.upgrade().filter(|inner| !inner.is_closed()).ok_or(ReadFault::Closed)?;
-        let mut mail = Mail::new();
-        for frame in frames {
-            self.sort(&inner, frame, &mut mail)?;
-        }
-        let now = inner.now();
-        for (shared, messages) in mail.into_values() {
-            shared.deliver(&inner, messages, now);
-        }
-        Ok(())
-    }
-
-    /// Takes in one frame: channels are dealt with here, messages are put to their logs.
-    fn sort(&self, inner: &Arc<Inner>, frame: &Bytes, mail: &mut Mail) -> Result<(), ReadFault> {
         let mut mux = self.link.lock();
-        mux.connection.handle_frame(frame)?;
-        while let Some(event) = mux.connection.poll_event()? {
-            match event {
-                ConnectionEvent::Message { channel, message } => {
-                    let peer = mux.connection.peer(channel);
-                    if let Some((peer, shared)) = peer.zip(mux.channels.get(&channel)) {
-                        let entry = mail.entry(shared.id);
-                        entry.or_insert_with(|| (Arc::clone(shared), Vec::new())).1.push((peer, message));
+        for frame in frames {
+            mux.connection.handle_frame(frame)?;
+            while let Some(event) = mux.connection.poll_event()? {
+                match event {
+                    ConnectionEvent::Message { channel, message } => {
+                        let peer = mux.connection.peer(channel);
+                        if let Some((peer, shared)) = peer.zip(mux.channels.get(&channel)) {
+                            mail.put(shared, peer, message);
+                        }
                     }
-                }
-                ConnectionEvent::Wanted { discovery_key } => {
-                    let found = inner.find(&discovery_key).unwrap_or_else(|error| {
-                        tracing::warn!(%error, "a log that a peer asks for does not open");
-                        None
-                    });
-                    let attached = found.is_some_and(|shared| mux.attach(&shared, &self.link.remote_key));
-                    if !attached {
-                        mux.connection.refuse(&discovery_key);
+                    ConnectionEvent::Wanted { discovery_key } => {
+                        let found = inner.find(&discovery_key).unwrap_or_else(|error| {
+                            tracing::warn!(%error, "a log that a peer asks for does not open");
+                            None
+                        });
+                        let attached = found.is_some_and(|shared| mux.attach(&shared, &self.link.remote_key));
+                        if !attached {
+                            mux.connection.refuse(&discovery_key);
+                        }
+                        self.link.signal.control();
                     }
-                    self.link.signal.control();
-                }
-                ConnectionEvent::Opened { channel, seeks } => {
-                    if let Some(shared) = mux.channels.get(&channel).cloned() {
-                        let peer = shared.join(seeks, inner.now(), &self.link.signal, channel);
-                        mux.connection.set_peer(channel, peer);
-                        self.link.signal.ready(channel);
+                    ConnectionEvent::Opened { channel, seeks } => {
+                        if let Some(shared) = mux.channels.get(&channel).cloned() {
+                            let peer = shared.join(seeks, inner.now(), &self.link.signal, channel);
+                            mux.connection.set_peer(channel, peer);
+                            self.link.signal.ready(channel);
+                        }
                     }
-                }
-                ConnectionEvent::Closed { channel, peer } => {
-                    if let Some((shared, peer)) = mux.detach(channel).zip(peer) {
-                        shared.leave(peer);
+                    ConnectionEvent::Closed { channel, peer } => {
+                        if let Some((shared, peer)) = mux.detach(channel).zip(peer) {
+                            mail.leave(&shared, peer);
+                        }
                     }
+                    // No other protocol is spoken here: what a peer offers is refused by the mux.
+                    ConnectionEvent::Foreign(_) => {}
                 }
-                // No other protocol is spoken here: what a peer offers is refused by the mux.
-                ConnectionEvent::Foreign(_) => {}
             }
         }
         Ok(())
