@@ -59,6 +59,6 @@ impl Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Memory(32 << 20)
+        Memory(64 << 20)
     }
 }

@@ -1,4 +1,5 @@
 use crate::key::{keyed_hash, random_bytes};
+use bytes::{Bytes, BytesMut};
 use cloudpal_core::Secret;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use std::collections::HashMap;
@@ -39,30 +40,40 @@ impl Crypt {
 
     /// `plain` sealed for `place`.
     pub(crate) fn seal(&self, place: &[u8], plain: &[u8]) -> Vec<u8> {
-        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         let mut out = Vec::with_capacity(OVERHEAD + plain.len());
+        self.seal_behind(&mut out, place, plain);
+        out
+    }
+
+    /// Puts `plain`, sealed for `place`, behind what is in `out`.
+    pub(crate) fn seal_behind(&self, out: &mut Vec<u8>, place: &[u8], plain: &[u8]) {
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        let start = out.len() + HEADER;
         out.extend_from_slice(&self.salt);
         out.extend_from_slice(&counter.to_le_bytes());
         out.extend_from_slice(plain);
         #[expect(clippy::expect_used, reason = "the cipher refuses only what is longer than 64 GiB")]
         let tag = self
             .sealing
-            .seal_in_place_separate_tag(nonce(counter), Aad::from(place), &mut out[HEADER..])
+            .seal_in_place_separate_tag(nonce(counter), Aad::from(place), &mut out[start..])
             .expect("a record is shorter than 64 GiB");
         out.extend_from_slice(tag.as_ref());
-        out
     }
 
-    /// What was sealed for `place`; none when it was not sealed for it with this key, or was changed since.
-    pub(crate) fn open(&self, place: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let (header, rest) = sealed.split_at_checked(HEADER)?;
+    /// What was sealed for `place`; none when it was not sealed for it with this key, or was changed since. Copied
+    /// only when someone else holds `sealed` too.
+    pub(crate) fn open(&self, place: &[u8], sealed: Bytes) -> Option<Bytes> {
+        let mut sealed = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        if sealed.len() < OVERHEAD {
+            return None;
+        }
+        let header = sealed.split_to(HEADER);
         let (salt, counter) = header.split_at(SALT);
         let salt: Salt = salt.try_into().ok()?;
         let counter = u64::from_le_bytes(counter.try_into().ok()?);
-        let mut body = rest.to_vec();
         let mut open = |cipher: &LessSafeKey| {
-            let len = cipher.open_in_place(nonce(counter), Aad::from(place), &mut body).ok()?.len();
-            body.truncate(len);
+            let len = cipher.open_in_place(nonce(counter), Aad::from(place), &mut sealed).ok()?.len();
+            sealed.truncate(len);
             Some(())
         };
         if salt == self.salt {
@@ -74,7 +85,7 @@ impl Crypt {
             open(&cipher)?;
             self.remember(salt, cipher);
         }
-        Some(body)
+        Some(sealed.freeze())
     }
 
     fn remember(&self, salt: Salt, cipher: LessSafeKey) {
@@ -110,12 +121,12 @@ mod tests {
     #[test]
     fn opens_in_its_place_only_and_after_reopening() {
         let (one, later) = (crypt(), crypt());
-        let sealed = one.seal(b"place", b"words");
+        let sealed = Bytes::from(one.seal(b"place", b"words"));
         for reader in [&one, &later] {
-            assert_eq!(reader.open(b"place", &sealed).as_deref(), Some(&b"words"[..]));
-            assert_eq!(reader.open(b"elsewhere", &sealed), None);
+            assert_eq!(reader.open(b"place", sealed.clone()).as_deref(), Some(&b"words"[..]));
+            assert_eq!(reader.open(b"elsewhere", sealed.clone()), None);
         }
-        assert_eq!(Crypt::new(Secret::new([6; 32])).unwrap().open(b"place", &sealed), None);
+        assert_eq!(Crypt::new(Secret::new([6; 32])).unwrap().open(b"place", sealed), None);
     }
 
     #[test]
@@ -125,8 +136,8 @@ mod tests {
         for at in 0..sealed.len() {
             let mut bad = sealed.clone();
             bad[at] ^= 1;
-            assert_eq!(crypt.open(b"place", &bad), None, "byte {at}");
-            assert_eq!(crypt.open(b"place", &sealed[..at]), None, "cut at {at}");
+            assert_eq!(crypt.open(b"place", bad.into()), None, "byte {at}");
+            assert_eq!(crypt.open(b"place", sealed[..at].to_vec().into()), None, "cut at {at}");
         }
     }
 

@@ -2,7 +2,8 @@ use super::crypt::Crypt;
 use super::fault::{damaged, engine_fault, file_fault, guarded};
 use super::group::Group;
 use super::lengths::{Lengths, LogId, Mark};
-use super::place::Place;
+use super::parcel;
+use super::place::{Place, Room};
 use super::rooms::{Rooms, make};
 use super::second::Second;
 use super::space::Space;
@@ -39,7 +40,7 @@ pub(crate) struct Write {
 }
 
 /// Looks at a sealed record.
-type Visit<'a> = dyn FnMut(&Place, &[u8]) -> Result<ControlFlow<()>, StorageError> + 'a;
+type Visit<'a> = dyn FnMut(&Place, Bytes) -> Result<ControlFlow<()>, StorageError> + 'a;
 
 /// fjall with encryption, two synced places, limits on memory and disk. All logs of a store share it.
 pub(crate) struct Engine {
@@ -101,8 +102,8 @@ impl Engine {
         let sealed =
             open.room(place.room()).get(place.as_bytes()).map_err(|error| engine_fault("read", error))?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let plain = self.crypt.open(place.as_bytes(), &sealed).ok_or_else(|| damaged(place))?;
-        Ok(Some(Bytes::from(plain)))
+        let plain = self.crypt.open(place.as_bytes(), sealed.into()).ok_or_else(|| damaged(place))?;
+        Ok(Some(plain))
     }
 
     /// Visits what is kept from `first` up to, not including, `end`. Both lie in one room.
@@ -114,7 +115,7 @@ impl Engine {
     ) -> Result<(), StorageError> {
         self.scan(first, end, &mut |place, sealed| {
             let plain = self.crypt.open(place.as_bytes(), sealed).ok_or_else(|| damaged(place))?;
-            Ok(visit(place, Bytes::from(plain)))
+            Ok(visit(place, plain))
         })
     }
 
@@ -139,7 +140,7 @@ impl Engine {
         visit: &mut dyn FnMut(&Place, Option<Bytes>),
     ) -> Result<(), StorageError> {
         self.scan(first, end, &mut |place, sealed| {
-            visit(place, self.crypt.open(place.as_bytes(), sealed).map(Bytes::from));
+            visit(place, self.crypt.open(place.as_bytes(), sealed));
             Ok(ControlFlow::Continue(()))
         })
     }
@@ -150,7 +151,7 @@ impl Engine {
         for item in open.room(first.room()).range(first.as_bytes().as_slice()..end.as_bytes().as_slice()) {
             let (key, sealed) = item.into_inner().map_err(|error| engine_fault("read", error))?;
             let Some(place) = Place::from_bytes(&key) else { continue };
-            if visit(&place, &sealed)?.is_break() {
+            if visit(&place, sealed.into())?.is_break() {
                 break;
             }
         }
@@ -176,14 +177,15 @@ impl Engine {
             }
             let mut batch = OwnedWriteBatch::with_capacity(open.db.clone(), writes.len())
                 .durability(Some(PersistMode::Buffer));
-            for Write { place, value } in writes {
-                let (room, key) = (open.room(place.room()), &place.as_bytes()[..]);
-                match value {
-                    Some(value) => batch.insert(room, key, self.crypt.seal(key, &value)),
-                    None => batch.remove(room, key),
-                }
+            for room in [Room::Small, Room::Bodies] {
+                let of_room: Vec<&Write> = writes.iter().filter(|write| write.place.room() == room).collect();
+                parcel::seal_all(&self.crypt, &of_room, &mut |key, value| match value {
+                    Some(value) => batch.insert(open.room(room), key, value),
+                    None => batch.remove(open.room(room), key),
+                });
             }
             batch.commit().map_err(|error| self.stop("write to", error))?;
+            open.tail.wrote(bytes);
             let ticket = self.group.written(mark);
             self.flush_some(open, bytes)?;
             ticket
@@ -223,7 +225,10 @@ impl Engine {
             let state = self.alive()?;
             let second = self.second.begin(marks.to_vec());
             let first = state.open().and_then(|open| {
-                open.db.persist(PersistMode::SyncData).map_err(|error| self.stop("sync", error))
+                let synced = open.tail.sync().map_err(fjall::Error::from);
+                // The engine says here whether a sync of its own has failed meanwhile.
+                let synced = synced.and_then(|()| open.db.persist(PersistMode::Buffer));
+                synced.map_err(|error| self.stop("sync", error))
             });
             drop(state);
             // Both, whatever one says: nothing may still be writing when this returns.

@@ -84,7 +84,7 @@ pub(crate) fn salvage(tail: &[u8]) -> Vec<Vec<Item>> {
     found
 }
 
-fn journals(engine: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn journals(engine: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     let entries = match std::fs::read_dir(engine) {
         Ok(entries) => entries,

@@ -7,6 +7,7 @@
 //! something. The last group may have been cut off by a crash before anyone was told.
 
 use super::crypt::{Crypt, OVERHEAD};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -202,7 +203,7 @@ fn read_records(file: &File, crypt: &Crypt, records: &mut Vec<Record>) -> io::Re
     while at + RECORD as u64 <= file.metadata()?.len() {
         file.read_exact_at(&mut bytes, at)?;
         if bytes != [0; RECORD] {
-            records.extend(crypt.open(PLACE, &bytes).and_then(|plain| parse(&plain)));
+            records.extend(crypt.open(PLACE, Bytes::copy_from_slice(&bytes)).and_then(|plain| parse(&plain)));
         }
         at += RECORD as u64;
     }

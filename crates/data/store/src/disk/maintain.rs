@@ -83,7 +83,7 @@ impl Engine {
                 let (Some(room), Some(place)) = (room, Place::from_bytes(&item.key)) else { continue };
                 match &item.value {
                     None => batch.remove(room, &item.key[..]),
-                    Some(sealed) if self.crypt.open(place.as_bytes(), sealed).is_some() => {
+                    Some(sealed) if self.crypt.open(place.as_bytes(), sealed.clone().into()).is_some() => {
                         batch.insert(room, &item.key[..], &sealed[..]);
                     }
                     Some(_) => {}

@@ -8,11 +8,13 @@ mod group;
 mod journal;
 mod lengths;
 mod maintain;
+mod parcel;
 mod place;
 mod rooms;
 mod second;
 mod space;
 mod storage;
+mod tail;
 
 pub(crate) use crypt::{Crypt, OVERHEAD};
 pub(crate) use engine::{Engine, Write};

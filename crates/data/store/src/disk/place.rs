@@ -8,7 +8,7 @@ const REGISTRY: u8 = 1;
 const TABLES: u8 = 16;
 
 /// A key of the engine: kind, log and slot, so that the records of one table of one log lie together in order. It is
-/// also what a record is sealed for. With 20 bytes the engine needs no memory of its own for it.
+/// also what a record is sealed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place([u8; LEN]);
 

@@ -1,5 +1,6 @@
 use super::fault::{engine_fault, file_fault, guarded};
 use super::place::Room;
+use super::tail::Tail;
 use crate::options::Memory;
 use cloudpal_log::StorageError;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
@@ -18,6 +19,7 @@ pub(super) struct Rooms {
     pub db: Database,
     pub small: Keyspace,
     pub bodies: Keyspace,
+    pub tail: Tail,
 }
 
 impl Rooms {
@@ -39,7 +41,8 @@ impl Rooms {
         let bodies = db.keyspace("bodies", || options().with_kv_separation(Some(apart)))?;
         // fjall 3.1 leaves the names of new folders to chance.
         File::open(folder.join("keyspaces"))?.sync_all()?;
-        Ok(Rooms { db, small, bodies })
+        let tail = Tail::new(folder)?;
+        Ok(Rooms { db, small, bodies, tail })
     }
 
     pub(super) fn room(&self, room: Room) -> &Keyspace {
