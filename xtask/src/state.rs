@@ -78,7 +78,8 @@ impl State {
     /// was last told to start things.
     pub fn of_last_up(asked: Option<&Path>) -> Result<Self> {
         let located = Self::locate(asked)?;
-        let runs = |state: &State| Ok::<_, anyhow::Error>(state.recall()?.is_some_and(|memory| memory.runs()));
+        let runs =
+            |state: &State| Ok::<_, anyhow::Error>(state.recall()?.is_some_and(|memory| memory.runs()));
         if asked.is_some() || runs(&located)? {
             return Ok(located);
         }

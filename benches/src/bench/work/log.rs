@@ -1,6 +1,6 @@
 //! Logs of a store.
 
-use super::{Job, open_store, timed};
+use super::{Job, in_threads, open_store, timed};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use cloudpal_log::{Durability, Feed};
@@ -27,6 +27,23 @@ pub fn append(job: &Job<'_>, at_once: u64, durability: Durability) -> Result<()>
             log.append(&batch)?;
         }
         Ok(())
+    })?;
+    Ok(store.close()?)
+}
+
+/// Blocks of 100 B, each made durable before the next, from so many threads with a log each: those that write at the
+/// same time share a sync.
+pub fn append_from_many(job: &Job<'_>) -> Result<()> {
+    let (count, writers) = (job.number(0)?, job.number(1)?);
+    let store = open_store(job)?;
+    let open = |number| Ok(store.log(&format!("log {number}"))?.with_durability(Durability::Durable));
+    let logs: Vec<Session> = (0..writers).map(open).collect::<Result<_>>()?;
+    let block = [Bytes::from_static(&[7; 100])];
+    timed(count, || {
+        in_threads(writers, |writer| {
+            let log = &logs[writer as usize];
+            (0..count / writers).try_for_each(|_| log.append(&block).map(drop).map_err(Into::into))
+        })
     })?;
     Ok(store.close()?)
 }

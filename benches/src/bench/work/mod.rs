@@ -40,6 +40,7 @@ pub fn work(task: &str, folder: &Path, arguments: &[String]) -> Result<()> {
         "append_single" => log::append(&job, 1, Durability::Relaxed),
         "append_1000" => log::append(&job, 1000, Durability::Relaxed),
         "append_single_durable" => log::append(&job, 1, Durability::Durable),
+        "append_writers_durable" => log::append_from_many(&job),
         "append_1000_durable" => log::append(&job, 1000, Durability::Durable),
         "fill" => log::fill(&job),
         "random_get" => log::random_get(&job),
@@ -52,8 +53,9 @@ pub fn work(task: &str, folder: &Path, arguments: &[String]) -> Result<()> {
         "drive_get" => drive::get(&job),
         "fill_store" => many::fill(&job),
         "open_store" => many::open(&job),
-        "fjall_append_single_durable" => bare::append(&job, 1),
-        "fjall_append_1000_durable" => bare::append(&job, 1000),
+        "fjall_append_single_durable" => bare::append(&job, 1, 1),
+        "fjall_append_writers_durable" => bare::append(&job, 1, job.number(1)?),
+        "fjall_append_1000_durable" => bare::append(&job, 1000, 1),
         _ => bail!("no task is called {task}"),
     }
 }
@@ -62,6 +64,15 @@ pub fn work(task: &str, folder: &Path, arguments: &[String]) -> Result<()> {
 pub fn open_store(job: &Job<'_>) -> Result<Store> {
     let opened = Store::open(job.folder, &StoreKey::new([7; 32]), Options::default());
     opened.with_context(|| format!("cannot open the store in {}", job.folder.display()))
+}
+
+/// Does something in so many threads at the same time.
+pub fn in_threads(threads: u64, work: impl Fn(u64) -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let started: Vec<_> = (0..threads).map(|number| scope.spawn(move || work(number))).collect();
+        started.into_iter().try_for_each(|it| it.join().unwrap_or_else(|_| bail!("a thread panicked")))
+    })
 }
 
 /// Runs what is measured, then says so.
