@@ -5,6 +5,9 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use cloudpal_log::{Durability, Feed};
 use cloudpal_store::{Session, Store};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::time::Instant;
 
 const NAME: &str = "log";
@@ -101,8 +104,9 @@ pub fn grow(job: &Job<'_>) -> Result<()> {
         let singles =
             each(2_000, |number| log.append(&[block(length + number, 100)]).map(drop).map_err(Into::into))?;
         let gets = each(5_000, |number| check(&log, place(number * 1009, length)))?;
+        let bare = bare_reads(job.folder)?;
         let line = serde_json::json!({
-            "length": length,
+            "length": length, "bare_read_us": bare.mean, "bare_read_p99_us": bare.p99,
             "append_1000_us": batches.mean, "append_1000_p99_us": batches.p99,
             "append_single_us": singles.mean, "append_single_p99_us": singles.p99,
             "random_get_us": gets.mean, "random_get_p99_us": gets.p99,
@@ -111,6 +115,34 @@ pub fn grow(job: &Job<'_>) -> Result<()> {
         println!("{line}");
     }
     Ok(store.close()?)
+}
+
+/// Reads of 4 KiB here and there in the store's own files: what the disk, and what of it is in memory, allow.
+fn bare_reads(folder: &Path) -> Result<Cost> {
+    const PAGE: u64 = 4096;
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let about = entry.metadata()?;
+            if about.is_dir() {
+                folders.push(entry.path());
+            } else if about.len() > PAGE {
+                files.push((File::open(entry.path())?, about.len() / PAGE));
+            }
+        }
+    }
+    let pages = files.iter().map(|(_, pages)| pages).sum();
+    each(2_000, |number| {
+        let mut page = place(number * 1009, pages);
+        for (file, pages) in &files {
+            if page < *pages {
+                return Ok(file.read_exact_at(&mut [0; PAGE as usize], page * PAGE)?);
+            }
+            page -= pages;
+        }
+        Ok(())
+    })
 }
 
 struct Cost {
