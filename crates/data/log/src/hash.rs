@@ -124,12 +124,29 @@ fn long_leaves(bodies: &[(&[u8], usize)], hashes: &mut [[u8; 32]]) {
 
 /// The hash of a parent with `size` bytes below it.
 pub fn parent(size: u64, left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    out(&Params::new().hash_length(32).hash(&family(size, left, right)))
+}
+
+/// The hashes of many parents at once: several of them go through the processor's wide registers together.
+pub(crate) fn parents<'a>(
+    families: impl Iterator<Item = (u64, &'a [u8; 32], &'a [u8; 32])>,
+) -> Vec<[u8; 32]> {
+    let mut params = Params::new();
+    params.hash_length(32);
+    let inputs: Vec<_> = families.map(|(size, left, right)| family(size, left, right)).collect();
+    let mut jobs: Vec<_> = inputs.iter().map(|input| HashManyJob::new(&params, input)).collect();
+    hash_many(&mut jobs);
+    jobs.iter().map(|job| out(&job.to_hash())).collect()
+}
+
+/// What a parent is the hash of.
+fn family(size: u64, left: &[u8; 32], right: &[u8; 32]) -> [u8; 73] {
     let mut input = [0; 73];
     input[0] = 1;
     input[1..9].copy_from_slice(&size.to_le_bytes());
     input[9..41].copy_from_slice(left);
     input[41..].copy_from_slice(right);
-    out(&Params::new().hash_length(32).hash(&input))
+    input
 }
 
 /// The hash of a whole tree: its roots from the left.

@@ -91,11 +91,78 @@ impl Tree {
         self.roots.push(last);
         Ok(())
     }
+
+    /// Puts leaves of so many bytes at the end, as [`push`](Self::push) would one by one, but hashes the parents of a
+    /// level together. Returns all nodes that are new.
+    pub(crate) fn extend(&mut self, leaves: Vec<Node>) -> Result<Vec<Node>, Misplaced> {
+        let first = self.length;
+        for (leaf, block) in leaves.iter().zip(first..) {
+            let misplaced = Misplaced { index: leaf.index, length: self.length };
+            let byte_length = self.byte_length.checked_add(leaf.size).filter(|bytes| *bytes <= MAX_UINT);
+            if leaf.index != 2 * block || leaf.index >= flat::LIMIT {
+                return Err(misplaced);
+            }
+            self.byte_length = byte_length.ok_or(misplaced)?;
+            self.length += 1;
+        }
+        let mut made = Vec::with_capacity(2 * leaves.len() + 8);
+        let (mut level, mut alone) = (leaves, Vec::new());
+        while !level.is_empty() {
+            made.extend_from_slice(&level);
+            let left = self.roots.last().filter(|root| flat::sibling(root.index) == level[0].index).copied();
+            if let Some(left) = left {
+                self.roots.pop();
+                level.insert(0, left);
+            }
+            if level.len() % 2 == 1 {
+                alone.extend(level.pop());
+            }
+            level = parents(&level);
+        }
+        self.roots.extend(alone.into_iter().rev());
+        Ok(made)
+    }
+}
+
+/// The parents of nodes of one level that lie side by side, two of a parent together. What is below the end of a tree
+/// was added up before, so that sizes cannot overflow.
+fn parents(children: &[Node]) -> Vec<Node> {
+    let (pairs, _) = children.as_chunks::<2>();
+    let hashes =
+        hash::parents(pairs.iter().map(|[left, right]| (left.size + right.size, &left.hash, &right.hash)));
+    let parent = |([left, right], hash): (&[Node; 2], _)| Node {
+        index: flat::parent(left.index),
+        size: left.size + right.size,
+        hash,
+    };
+    pairs.iter().zip(hashes).map(parent).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_leaves_at_once_make_what_one_by_one_does() {
+        for before in 0..40 {
+            for count in 0..40 {
+                let leaf = |block: u64| Node::leaf(block, &vec![block as u8; block as usize]);
+                let mut one_by_one = Tree::empty(0);
+                (0..before).for_each(|block| one_by_one.push(leaf(block), |_| {}).unwrap());
+                let mut at_once = one_by_one.clone();
+                let mut expected = Vec::new();
+                for block in before..before + count {
+                    one_by_one.push(leaf(block), |node| expected.push(node)).unwrap();
+                }
+                let mut made = at_once.extend((before..before + count).map(leaf).collect()).unwrap();
+                made.sort_by_key(|node| node.index);
+                expected.sort_by_key(|node| node.index);
+                assert_eq!((at_once, made), (one_by_one, expected), "{count} behind {before}");
+            }
+        }
+        let mut tree = Tree::empty(0);
+        assert!(tree.extend(vec![Node::leaf(1, b"misplaced")]).is_err());
+    }
 
     #[test]
     fn the_roots_are_those_of_the_length() {

@@ -108,13 +108,12 @@ impl<S: Storage> Log<S> {
         let stored = self.stored_form(first, blocks)?;
         let mut draft = self.draft();
         let hashes = hash::leaves(&stored);
-        let mut nodes = Vec::with_capacity(2 * blocks.len() + 8);
-        for (index, (body, hash)) in (first..).zip(stored.iter().zip(hashes)) {
-            let leaf = Node { index: 2 * index, size: body.len() as u64, hash };
-            draft.tree.push(leaf, |node| nodes.push(node)).map_err(|_| AppendError::TooLong)?;
-            draft.batch.put(Slot::new(Table::Block, index), body.clone());
+        let mut leaves = Vec::with_capacity(blocks.len());
+        for (index, (body, hash)) in (first..).zip(stored.into_iter().zip(hashes)) {
+            leaves.push(Node { index: 2 * index, size: body.len() as u64, hash });
+            draft.batch.put(Slot::new(Table::Block, index), body);
         }
-        for node in nodes {
+        for node in draft.tree.extend(leaves).map_err(|_| AppendError::TooLong)? {
             self.stage(&mut draft, node)?;
         }
         let prologue = self.manifest().and_then(|manifest| manifest.prologue);
