@@ -9,6 +9,7 @@
 //! - [`command`]: one module for each thing a person can ask for.
 //! - [`local`]: data in a folder of this machine, for those who have no pal.
 //! - [`terminal`] and [`printable`]: what the person sees; text of others cannot act on a terminal.
+//! - [`told`]: what a person reads of logs, maps and drives.
 //! - [`remote`]: the data of a running pal, through that tunnel.
 //! - [`tunnel`]: userspace WireGuard and TCP, so that `cloudpal open` needs no root.
 //!
@@ -44,4 +45,5 @@ pub mod qr;
 pub mod remote;
 pub mod session;
 pub mod terminal;
+pub mod told;
 pub mod tunnel;

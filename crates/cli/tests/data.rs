@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use cloudpal_bee::Bee;
-use cloudpal_cli::local::{Kind, Shelf};
+use cloudpal_cli::local;
 use cloudpal_cli::person::Person;
+use cloudpal_shelf::Kind;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -124,7 +125,7 @@ fn a_log_is_made_written_read_cut_and_checked() {
     ends(&cloudpal(dir.path(), "log get diary 99", b""), 3, "no block 99");
     ends(&cloudpal(dir.path(), "log info nobody", b""), 3, "cloudpal log create");
     ends(&cloudpal(dir.path(), "log create a/b", b""), 2, "no slash");
-    ends(&cloudpal(dir.path(), "log create x --compat --encrypt", b""), 2, "--compat");
+    ends(&cloudpal(dir.path(), "log create x --compat --encrypt", b""), 2, "leave out one");
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn a_map_keeps_its_past() {
     let history = json(dir.path(), "bee history pantry --reverse --limit 1", b"");
     assert_eq!(
         (&history["operations"][0]["action"], &history["operations"][0]["key"]),
-        (&"del".into(), &"rice".into())
+        (&"delete".into(), &"rice".into())
     );
     ends(&cloudpal(dir.path(), "bee get pantry rice", b""), 3, "there is no rice");
 }
@@ -235,7 +236,7 @@ fn what_others_wrote_does_nothing_on_a_terminal() {
 
 /// A drive of the folder below `dir` as a faulty writer leaves it: two entries that are none, and one that is.
 fn spoil(dir: &Path, drive: &str) {
-    let shelf = Shelf::open(&Person::at(dir.join("config")), &dir.join("store")).unwrap();
+    let shelf = local::open(&Person::at(dir.join("config")), &dir.join("store")).unwrap();
     let map = shelf.log(&shelf.find(Kind::Drive, drive).unwrap()).unwrap();
     let files = Bee::new(Arc::new(map), cloudpal_bee::Options::default()).sub("files");
     files.put("/broken", [255]).unwrap();
@@ -344,7 +345,15 @@ fn an_encrypted_log_is_read_with_its_key_only() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = a.path().join("reader.key");
     let words = format!("log create diary --encrypt --encryption-key {}", file.display());
-    assert_eq!(json(a.path(), &words, b"")["encrypted"], true);
+    let made = json(a.path(), &words, b"");
+    assert_eq!(
+        (&made["encrypted"], &made["encryption_key"]),
+        (&true.into(), &Value::Null),
+        "it is in the file"
+    );
+    let told = json(a.path(), "log create other --encrypt", b"");
+    assert_eq!(told["encryption_key"].as_str().map(str::len), Some(64), "told once");
+    assert_eq!(json(a.path(), "log create other --encrypt", b"")["encryption_key"], Value::Null);
     json(a.path(), "log append diary", b"for friends\n");
     let serving = Serving::start(a.path(), "log serve diary");
     let key = serving.says["key"].as_str().unwrap().to_owned();

@@ -18,7 +18,7 @@ const fn room(name: &'static str, may: &'static [&'static str]) -> Room {
 
 const BASE: [&str; 2] = ["cloudpal-core", "cloudpal-protocol"];
 
-const ROOMS: [Room; 20] = [
+const ROOMS: [Room; 21] = [
     room("cloudpal-core", &[]),
     room("cloudpal-protocol", &["cloudpal-core"]),
     room("cloudpal-plan", &BASE),
@@ -28,6 +28,17 @@ const ROOMS: [Room; 20] = [
     room("cloudpal-store", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
     room("cloudpal-bee", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
     room("cloudpal-drive", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log", "cloudpal-bee"]),
+    room(
+        "cloudpal-shelf",
+        &[
+            "cloudpal-core",
+            "cloudpal-protocol",
+            "cloudpal-log",
+            "cloudpal-store",
+            "cloudpal-bee",
+            "cloudpal-drive",
+        ],
+    ),
     room("cloudpal-link", &["cloudpal-core", "cloudpal-protocol", "cloudpal-plan"]),
     Room { name: "cloudpal-machine", may: &BASE, dev: &["cloudpal-image"] },
     room("cloudpal-image", &BASE),
@@ -60,6 +71,7 @@ const ROOMS: [Room; 20] = [
             "cloudpal-store",
             "cloudpal-bee",
             "cloudpal-drive",
+            "cloudpal-shelf",
         ],
     ),
     room(
@@ -88,6 +100,7 @@ const ROOMS: [Room; 20] = [
             "cloudpal-store",
             "cloudpal-bee",
             "cloudpal-drive",
+            "cloudpal-shelf",
         ],
         dev: &["cloudpal-mint"],
     },

@@ -2,11 +2,18 @@
 
 use crate::failure::{Exit, Failure};
 use cloudpal_log::FeedError;
+use cloudpal_shelf::ShelfError;
 use std::error::Error;
 
 /// A failure of the data crates with the exit code that its innermost cause leads to.
 pub fn failed(error: impl Error + Send + Sync + 'static) -> Failure {
     Failure::lift(exit(&error), error)
+}
+
+impl From<ShelfError> for Failure {
+    fn from(error: ShelfError) -> Self {
+        failed(error)
+    }
 }
 
 fn exit(error: &(dyn Error + 'static)) -> Exit {
@@ -15,6 +22,14 @@ fn exit(error: &(dyn Error + 'static)) -> Exit {
             FeedError::Unavailable { .. } => return Exit::Unreachable,
             FeedError::OutOfRange { .. } => return Exit::NotFound,
             FeedError::NotWritable => return Exit::Refused,
+            _ => {}
+        }
+    }
+    if let Some(shelf) = error.downcast_ref::<ShelfError>() {
+        match shelf {
+            ShelfError::Unknown { .. } => return Exit::NotFound,
+            ShelfError::Name { .. } | ShelfError::CompatEncrypted => return Exit::Usage,
+            ShelfError::Taken { .. } | ShelfError::Known { .. } => return Exit::WouldLose,
             _ => {}
         }
     }

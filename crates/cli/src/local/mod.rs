@@ -1,19 +1,25 @@
 //! Data in a folder of this machine (`--store DIR`): for those who have no pal, and for peers.
 //!
-//! - [`shelf`]: the open store, and what it holds by name.
-//! - [`catalogue`]: which logs, sorted maps and drives there are; laid out as a pal lays out its own.
-//! - [`key`]: keys as people and npm write them.
+//! - [`open`]: the [shelf](cloudpal_shelf) in a folder, laid out as a pal lays out its own.
 //! - [`unlock`]: the store's key, sealed to a secret that only this device has.
+//! - [`failure`]: failures of the data crates, with their exit codes.
 //! - [`stop`]: Ctrl-C as a thing to wait for.
 //!
 //! What is in the folder is of no use without the secret, which lies in the configuration folder.
 
-pub mod catalogue;
 pub mod failure;
-pub mod key;
-pub mod shelf;
 pub mod stop;
 pub mod unlock;
 
-pub use catalogue::{Item, Kind};
-pub use shelf::{Shelf, Wish};
+use crate::failure::Failure;
+use crate::person::Person;
+use cloudpal_shelf::{Options, Shelf};
+use cloudpal_store::Store;
+use std::path::Path;
+
+/// Opens the store in `dir`, or makes one there.
+pub fn open(person: &Person, dir: &Path) -> Result<Shelf, Failure> {
+    let key = unlock::store_key(person, dir)?;
+    let store = Store::open(dir, &key, cloudpal_store::Options::default()).map_err(failure::failed)?;
+    Ok(Shelf::new(store, Options::default())?)
+}

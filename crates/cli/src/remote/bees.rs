@@ -2,10 +2,11 @@
 
 use super::Remote;
 use super::http::{Ask, path};
-use super::logs::{bytes, each};
+use super::logs::each;
 use crate::failure::Failure;
 use crate::printable::word;
 use crate::terminal::Report;
+use crate::told;
 use serde_json::{Value, json};
 use std::io::Write;
 use ureq::http::Method;
@@ -54,7 +55,7 @@ pub fn put(remote: &Remote, bee: &str, key: &str, value: &[u8]) -> Result<Report
 pub fn get(remote: &Remote, bee: &str, key: &str, version: Option<u64>) -> Result<Report, Failure> {
     let query: Vec<_> = version.into_iter().map(|version| ("version", version.to_string())).collect();
     let found = remote.http.get(Ask { path: &entry(bee, key), query: &query })?;
-    Ok(Report::new(String::from_utf8_lossy(&bytes(&found, "value")), found))
+    Ok(Report::new(String::from_utf8_lossy(&told::bytes(&found, "value")), found))
 }
 
 /// The value of a key, as it is.
@@ -107,7 +108,7 @@ pub fn scan(remote: &Remote, bee: &str, wanted: &Scan) -> Result<(Report, Option
             Some(last) => (wanted.gt, wanted.gte) = (Some(last), None),
             None => {
                 let more = answer["more"] == true;
-                let lines: Vec<_> = entries.iter().map(line).collect();
+                let lines: Vec<_> = entries.iter().map(told::entry).collect();
                 let json = json!({ "version": wanted.version, "entries": entries, "more": more });
                 return Ok((Report::new(lines.join("\n"), json), failure));
             }
@@ -123,16 +124,6 @@ fn pairs(wanted: &Scan, limit: Option<u64>) -> Vec<(&'static str, String)> {
     pairs.extend(wanted.version.map(|version| ("version", version.to_string())));
     pairs.extend(wanted.reverse.then(|| ("reverse", "true".to_owned())));
     pairs
-}
-
-/// Key and value with a tab between; bytes that are no text in base64, nothing for a value that was deleted.
-pub fn line(entry: &Value) -> String {
-    let part = |name: &str| match (entry[name].as_str(), entry[format!("{name}_base64")].as_str()) {
-        (Some(text), _) => word(text).into_owned(),
-        (None, Some(base64)) => format!("base64:{base64}"),
-        (None, None) => String::new(),
-    };
-    format!("{}\t{}", part("key"), part("value"))
 }
 
 /// What was done to a map.
@@ -154,12 +145,7 @@ pub fn history(remote: &Remote, bee: &str, wanted: Past) -> Result<Report, Failu
             Some(last) => wanted.from = Some(last + 1),
             None => {
                 let more = answer["more"] == true;
-                let lines: Vec<_> = operations
-                    .iter()
-                    .map(|one| {
-                        format!("{}\t{}\t{}", one["seq"], one["action"].as_str().unwrap_or("?"), line(one))
-                    })
-                    .collect();
+                let lines: Vec<_> = operations.iter().map(told::operation).collect();
                 let json = json!({ "version": answer["version"], "operations": operations, "more": more });
                 return Ok(Report::new(lines.join("\n"), json));
             }

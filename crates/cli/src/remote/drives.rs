@@ -6,7 +6,8 @@ use super::logs::each;
 use crate::failure::Failure;
 use crate::printable::word;
 use crate::terminal::Report;
-use serde_json::{Value, json};
+use crate::told::{self, place};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::ops::Range;
 use ureq::http::Method;
@@ -103,7 +104,7 @@ pub fn ls(
         entries.extend(each(&answer["entries"]).cloned());
         after = (answer["more"] == true).then(|| entries.last().map(|last| place(last).to_owned())).flatten();
         if after.is_none() {
-            let lines: Vec<_> = entries.iter().map(line).collect();
+            let lines: Vec<_> = entries.iter().map(told::file).collect();
             // Each answer counts from the beginning of the list, so the last one knows of all.
             let json = json!({
                 "version": version, "folder": folder, "entries": entries,
@@ -127,24 +128,6 @@ pub fn digest(
         .map(|(name, n)| (name, n.to_string()));
     let told = remote.http.get(Ask { path: &to, query: &query })?;
     Ok(told["sha256"].as_str().unwrap_or_default().to_owned())
-}
-
-/// An entry of a list, for a person.
-pub fn line(entry: &Value) -> String {
-    let place = word(place(entry));
-    if entry["folder"].is_string() {
-        return format!("{:>12}  {place}/", "");
-    }
-    if let Some(target) = entry["link"].as_str() {
-        return format!("{:>12}  {place} -> {}", "", word(target));
-    }
-    let mark = if entry["executable"] == true { "*" } else { "" };
-    let bytes = entry["bytes"].as_u64().map_or_else(|| "?".to_owned(), |bytes| bytes.to_string());
-    format!("{bytes:>12}  {place}{mark}")
-}
-
-fn place(entry: &Value) -> &str {
-    entry["path"].as_str().or(entry["folder"].as_str()).unwrap_or_default()
 }
 
 /// Removes a file or link.

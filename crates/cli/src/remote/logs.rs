@@ -4,8 +4,8 @@ use super::Remote;
 use super::http::{Ask, RemoteError, path};
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Progress, Report};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::told;
+use cloudpal_shelf::Kind;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -43,27 +43,6 @@ pub enum Cut {
     Bytes(usize),
 }
 
-/// Which of the three kinds of data a command is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A log.
-    Log,
-    /// A sorted map.
-    Bee,
-    /// A drive.
-    Drive,
-}
-
-impl Kind {
-    pub(super) fn room(self) -> &'static str {
-        match self {
-            Kind::Log => "logs",
-            Kind::Bee => "bees",
-            Kind::Drive => "drives",
-        }
-    }
-}
-
 /// Makes a log, map or drive, or begins a copy.
 pub fn create(remote: &Remote, kind: Kind, wish: &Wish) -> Result<Report, Failure> {
     let mut body = json!({ "name": wish.name, "compat": wish.compat, "encrypt": wish.encrypt });
@@ -73,68 +52,28 @@ pub fn create(remote: &Remote, kind: Kind, wish: &Wish) -> Result<Report, Failur
     if let Some(key) = &wish.encryption_key {
         body["encryption_key"] = key.as_str().into();
     }
-    let to = path(&["v1", kind.room()], None);
+    let to = path(&["v1", kind.plural()], None);
     let made = remote.http.send_json(Method::POST, Ask::of(&to), body.to_string().as_bytes())?;
-    let mut text = format!("{} {}", made["name"].as_str().unwrap_or_default(), hex(&made["key"]));
-    if let Some(key) = made["encryption_key"].as_str() {
-        text +=
-            &format!("\nencryption key {key}\nIt is shown only now; whoever reads it elsewhere needs it.");
-    }
-    Ok(Report::new(text, made))
+    Ok(Report::new(told::created(&made), made))
 }
 
 /// All things of a kind.
 pub fn list(remote: &Remote, kind: Kind) -> Result<Report, Failure> {
-    let all = remote.http.get(Ask::of(&path(&["v1", kind.room()], None)))?;
-    let lines: Vec<_> = each(&all[kind.room()])
-        .map(|one| format!("{:<24} {}", one["name"].as_str().unwrap_or_default(), hex(&one["key"])))
-        .collect();
-    let text = if lines.is_empty() { "None yet.".to_owned() } else { lines.join("\n") };
-    Ok(Report::new(text, all))
+    let all = remote.http.get(Ask::of(&path(&["v1", kind.plural()], None)))?;
+    let rows: Vec<_> = each(&all[kind.plural()]).map(told::row).collect();
+    Ok(Report::new(told::list(kind, &rows), all))
 }
 
 /// A thing in numbers.
 pub fn info(remote: &Remote, kind: Kind, name: &str) -> Result<Report, Failure> {
-    let about = remote.http.get(Ask::of(&path(&["v1", kind.room(), name], None)))?;
-    Ok(Report::new(words(&about), about))
+    let about = remote.http.get(Ask::of(&path(&["v1", kind.plural(), name], None)))?;
+    Ok(Report::new(told::thing(&about), about))
 }
 
 /// The same after `wait`, or once it is as long as it is at the pal's peers: `current` then is true.
 pub fn info_after(remote: &Remote, kind: Kind, name: &str, wait: Duration) -> Result<Value, RemoteError> {
     let query = [("wait_ms", wait.as_millis().to_string())];
-    remote.http.get(Ask { path: &path(&["v1", kind.room(), name], None), query: &query })
-}
-
-fn words(about: &Value) -> String {
-    let number = |name: &str| about[name].as_u64().unwrap_or_default();
-    let mut lines = vec![
-        format!("{}", about["name"].as_str().unwrap_or_default()),
-        format!("  key          {}", hex(&about["key"])),
-        format!("  discovery    {}", hex(&about["discovery_key"])),
-        format!(
-            "  length       {} blocks, {} bytes, fork {}",
-            number("length"),
-            number("byte_length"),
-            number("fork")
-        ),
-        format!("  held here    {} blocks, {} bytes", number("held"), number("held_bytes")),
-        format!("  tree hash    {}", hex(&about["tree_hash"])),
-        format!("  peers        {}", number("peers")),
-    ];
-    for (name, what) in [
-        ("compat", "a compat log"),
-        ("encrypted", "encrypted"),
-        ("copy", "a copy of someone else's"),
-        ("conflict", "CONFLICT: its writer signed two histories"),
-    ] {
-        if about[name] == true {
-            lines.push(format!("  {what}"));
-        }
-    }
-    if let Some(lost) = about["lost"].as_str() {
-        lines.push(format!("  LOST         {lost}"));
-    }
-    lines.join("\n")
+    remote.http.get(Ask { path: &path(&["v1", kind.plural(), name], None), query: &query })
 }
 
 /// Appends what `source` gives. Each request is on the pal's disk before the next one is sent.
@@ -229,7 +168,7 @@ pub fn read(
         let query = [("from", at.to_string()), ("to", blocks.end.to_string())];
         let answer = remote.http.get(Ask { path: &to, query: &query })?;
         for one in each(&answer["blocks"]) {
-            take(one["index"].as_u64().unwrap_or_default(), bytes(one, "block"))?;
+            take(one["index"].as_u64().unwrap_or_default(), told::bytes(one, "block"))?;
         }
         from = answer["next"].as_u64();
     }
@@ -249,7 +188,7 @@ pub fn clear(remote: &Remote, log: &str, blocks: Range<u64>) -> Result<Report, F
 fn change(remote: &Remote, log: &str, what: &str, body: &Value) -> Result<Report, Failure> {
     let to = path(&["v1", "logs", log, what], None);
     let about = remote.http.send_json(Method::POST, Ask::of(&to), body.to_string().as_bytes())?;
-    Ok(Report::new(words(&about), about))
+    Ok(Report::new(told::thing(&about), about))
 }
 
 /// Has the pal read every block back. Fails if any is damaged.
@@ -286,19 +225,4 @@ pub fn verify(remote: &Remote, progress: &dyn Progress, log: &str) -> Result<Rep
 /// The elements of an array, none of anything else.
 pub(super) fn each(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
-}
-
-/// Bytes that stand as text under `name` or in base64 under `name_base64`.
-pub fn bytes(of: &Value, name: &str) -> Vec<u8> {
-    match of[name].as_str() {
-        Some(text) => text.as_bytes().to_vec(),
-        None => of[format!("{name}_base64")]
-            .as_str()
-            .and_then(|text| STANDARD.decode(text).ok())
-            .unwrap_or_default(),
-    }
-}
-
-pub(super) fn hex(key: &Value) -> &str {
-    key.as_str().unwrap_or("-")
 }

@@ -1,15 +1,15 @@
 //! `cloudpal bee`: entries of a sorted map.
 
 use super::args::{BeeCommand, ScanRange};
-use super::things::{put_bytes, text};
 use super::{Desk, Place, finish};
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
-use crate::local::{Kind, Shelf};
 use crate::printable::word;
 use crate::remote;
 use crate::terminal::{Format, Report};
-use cloudpal_bee::{Action, Entry, History, Range, Snapshot};
+use crate::told;
+use cloudpal_bee::{History, Range, Snapshot};
+use cloudpal_shelf::{Kind, Shelf, json};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Read};
 
@@ -41,11 +41,11 @@ pub fn run(desk: Desk<'_>, command: BeeCommand) -> Result<(), Failure> {
                 let entry =
                     entry.ok_or_else(|| Failure::new(Exit::NotFound, format!("there is no {key}")))?;
                 shelf.close()?;
-                value_out(desk, &shown(&entry), entry.value.as_deref().unwrap_or_default())
+                value_out(desk, &Value::from(json::entry(&entry)), entry.value.as_deref().unwrap_or_default())
             }
             Place::Pal(pal) => {
                 let report = remote::bees::get(&pal, &name, &key, version)?;
-                let value = remote::logs::bytes(&report.json, "value");
+                let value = told::bytes(&report.json, "value");
                 value_out(desk, &report.json, &value)
             }
         },
@@ -141,11 +141,11 @@ fn scan(desk: Desk<'_>, shelf: Shelf, name: &str, wanted: &ScanRange) -> Result<
     let (mut entries, mut failure) = (Vec::new(), None);
     for entry in view.range(range) {
         match entry {
-            Ok(entry) => entries.push(shown(&entry)),
+            Ok(entry) => entries.push(Value::from(json::entry(&entry))),
             Err(error) => failure = Some(failed(error)),
         }
     }
-    let lines: Vec<_> = entries.iter().map(remote::bees::line).collect();
+    let lines: Vec<_> = entries.iter().map(told::entry).collect();
     let json = json!({ "version": view.version(), "entries": entries });
     shelf.close()?;
     scanned(desk, Report::new(lines.join("\n"), json), failure)
@@ -166,24 +166,10 @@ fn past(limit: Option<u64>, reverse: bool) -> History {
 fn history(desk: Desk<'_>, shelf: Shelf, name: &str, past: History) -> Result<(), Failure> {
     let bee = shelf.bee(&shelf.find(Kind::Bee, name)?)?;
     let mut operations = Vec::new();
-    for operation in bee.history(past) {
-        let operation = operation.map_err(failed)?;
-        let mut one = shown(&operation.entry);
-        one["action"] = json!(match operation.action {
-            Action::Put => "put",
-            Action::Delete => "del",
-        });
-        operations.push(one);
+    for one in bee.history(past) {
+        operations.push(Value::from(json::operation(&one.map_err(failed)?)));
     }
-    let row = |one: &Value| format!("{}\t{}\t{}", one["seq"], text(one, "action"), remote::bees::line(one));
-    let lines: Vec<_> = operations.iter().map(row).collect();
+    let lines: Vec<_> = operations.iter().map(told::operation).collect();
     let json = json!({ "version": bee.version(), "operations": operations });
     finish(desk, shelf, &Report::new(lines.join("\n"), json))
-}
-
-fn shown(entry: &Entry) -> Value {
-    let mut json = json!({ "seq": entry.seq });
-    put_bytes(&mut json, "key", &entry.key);
-    put_bytes(&mut json, "value", entry.value.as_deref().unwrap_or_default());
-    json
 }

@@ -6,12 +6,13 @@ use super::ticks::Ticks;
 use super::{Desk, Place, finish, mirror};
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
-use crate::local::{Kind, Shelf};
 use crate::printable::word;
 use crate::remote;
 use crate::terminal::{Format, Report};
-use cloudpal_drive::{About, Checkout, Child, DrivePath, FileEntry, Folder, ReadError};
-use serde_json::{Value, json};
+use crate::told;
+use cloudpal_drive::{About, Checkout, Child, DrivePath, Folder, ReadError};
+use cloudpal_shelf::{Kind, Shelf, json};
+use serde_json::json;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -236,13 +237,13 @@ fn ls(
     };
     for child in children {
         match child {
-            Ok(Child::File(file)) => entries.push(shown(&view, &file)),
+            Ok(Child::File(file)) => entries.push(json::file(&view, &file)),
             Ok(Child::Folder(folder)) => entries.push(json!({ "folder": folder.as_str() })),
             Err(error) if error.is_of_one_file() => errors.push(json!(failed(error).to_string())),
             Err(error) => return Err(failed(error)),
         }
     }
-    let lines: Vec<_> = entries.iter().map(remote::drives::line).collect();
+    let lines: Vec<_> = entries.iter().map(told::file).collect();
     let json = json!({
         "version": view.version(), "folder": folder, "entries": entries, "faulty": errors.len(), "errors": errors,
     });
@@ -265,20 +266,6 @@ fn listed(desk: Desk<'_>, report: &Report) -> Result<(), Failure> {
             Err(Failure::new(Exit::Failed, message))
         }
     }
-}
-
-fn shown(view: &Checkout, file: &FileEntry) -> Value {
-    let mut json =
-        json!({ "path": file.path.as_str(), "seq": file.seq, "executable": file.entry.executable });
-    match &file.entry.linkname {
-        Some(target) => json["link"] = json!(target),
-        // A copy may not have the list of blocks that says how long a content is.
-        None => json["bytes"] = json!(view.byte_length(file).ok()),
-    }
-    if let Some(metadata) = &file.entry.metadata {
-        json["metadata"] = serde_json::from_str(metadata.as_json()).unwrap_or_default();
-    }
-    json
 }
 
 fn rm(desk: Desk<'_>, shelf: Shelf, name: &str, path: &str, keep: bool) -> Result<(), Failure> {

@@ -1,16 +1,17 @@
 //! `cloudpal log`: appending, reading, cutting and checking.
 
 use super::args::{Blocks, LogCommand};
-use super::things::{about, put_bytes, words};
+use super::things::about;
 use super::ticks::Ticks;
 use super::{Desk, Place, finish};
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
-use crate::local::{Kind, Shelf};
 use crate::remote;
 use crate::terminal::{Format, Report};
+use crate::told;
 use bytes::Bytes;
 use cloudpal_log::{Durability, Feed, MAX_BLOCK};
+use cloudpal_shelf::{Kind, Shelf, json};
 use cloudpal_store::Session;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -58,7 +59,7 @@ pub fn run(desk: Desk<'_>, command: LogCommand) -> Result<(), Failure> {
                     out.block(index, &block)?;
                 }
                 out.end()?;
-                shelf.close()
+                Ok(shelf.close()?)
             }
             Place::Pal(pal) => {
                 let mut out = Out::new(desk);
@@ -200,7 +201,7 @@ fn change(
     let item = shelf.find(Kind::Log, name)?;
     change(&shelf.log(&item)?)?;
     let json = about(&shelf, &item)?;
-    finish(desk, shelf, &Report::new(words(&json), json))
+    finish(desk, shelf, &Report::new(told::thing(&json), json))
 }
 
 /// Reads every block that is held; the store checks each against the tree.
@@ -250,9 +251,7 @@ impl<'a> Out<'a> {
 
     fn block(&mut self, index: u64, block: &[u8]) -> Result<(), Failure> {
         if self.desk.terminal.format() == Format::Json {
-            let mut one = json!({ "index": index });
-            put_bytes(&mut one, "block", block);
-            self.blocks.push(one);
+            self.blocks.push(json::block(index, block).into());
             return Ok(());
         }
         self.contents.write_all(block).and_then(|()| self.contents.write_all(b"\n")).map_err(unprinted)

@@ -13,10 +13,11 @@ mod ticks;
 
 use crate::app::App;
 use crate::failure::{Exit, Failure};
-use crate::local::{Kind, Shelf};
+use crate::local;
 use crate::remote::Remote;
 use crate::terminal::{Report, Terminal};
 use args::{At, BeeCommand, DriveCommand, LogCommand};
+use cloudpal_shelf::{Kind, Shelf};
 
 /// What commands have at hand.
 #[derive(Clone, Copy)]
@@ -36,7 +37,7 @@ enum Place {
 impl Desk<'_> {
     fn open(self, at: &At) -> Result<Place, Failure> {
         match &at.store {
-            Some(dir) => Ok(Place::Folder(Shelf::open(self.app.person, dir)?)),
+            Some(dir) => Ok(Place::Folder(local::open(self.app.person, dir)?)),
             None => match self.app.person.is_set_up() {
                 true => Ok(Place::Pal(Remote::reach(self.app, at.pal.as_deref())?)),
                 false => {

@@ -1,14 +1,15 @@
 //! `serve`: waiting for peers until Ctrl-C, or saying where a pal waits for them.
 
 use super::args::Serve;
-use super::things::{about, at_pal, keys, text};
+use super::things::about;
 use super::{Desk, Place};
 use crate::failure::{Exit, Failure};
-use crate::local::key::Key;
 use crate::local::stop::Stop;
-use crate::local::{Kind, Shelf};
 use crate::remote::{Remote, logs, peers};
 use crate::terminal::Report;
+use crate::told::{keys, row, text};
+use cloudpal_shelf::json::listed;
+use cloudpal_shelf::{Kind, Shelf};
 use cloudpal_store::Access;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -42,10 +43,7 @@ fn at_the_pal(kind: Kind, name: Option<&str>, pal: &Remote) -> Result<Report, Fa
     )];
     let mut json = json!({});
     if let Some(name) = name {
-        json = logs::info(pal, at_pal(kind), name)?.json;
-        if let Ok(key) = text(&json, "key").parse::<Key>() {
-            json["key_z32"] = json!(key.z32());
-        }
+        json = logs::info(pal, kind, name)?.json;
         lines.push(keys(&json));
     }
     json["address"] = json!(addresses.first());
@@ -64,19 +62,17 @@ fn folder(desk: Desk<'_>, kind: Kind, wanted: &Serve, stop: &Stop, shelf: Shelf)
     let mut all = Vec::new();
     // Held while serving, so that peers find them at once.
     let mut sessions = Vec::new();
-    for kind in [Kind::Log, Kind::Bee, Kind::Drive] {
+    for kind in Kind::ALL {
         for item in shelf.list(kind)? {
-            let key = item.key()?;
-            all.push(
-                json!({ "kind": kind, "name": item.name, "key": key.to_string(), "key_z32": key.z32() }),
-            );
+            all.push(listed(&item));
             sessions.push(shelf.log(&item)?);
             if kind == Kind::Drive {
-                sessions.extend(shelf.contents(&item)?);
+                // A copy may not know yet where its contents are.
+                sessions.extend(shelf.contents(&item).ok());
             }
         }
     }
-    let server = shelf.store.serve(listen, Access::Anyone).map_err(|error| {
+    let server = shelf.store().serve(listen, Access::Anyone).map_err(|error| {
         let message =
             format!("cannot listen on {listen}; is the address one of this machine, and the port free?");
         Failure::because(Exit::Failed, message, error)
@@ -85,18 +81,16 @@ fn folder(desk: Desk<'_>, kind: Kind, wanted: &Serve, stop: &Stop, shelf: Shelf)
     let mut lines = vec![format!("Peers can connect to {address} until Ctrl-C.")];
     match &named {
         Some(one) => lines.push(keys(one)),
-        None => lines.extend(all.iter().map(|one| {
-            format!("  {:<6} {:<20} {}", text(one, "kind"), text(one, "name"), text(one, "key_z32"))
-        })),
+        None => lines.extend(all.iter().map(|one| format!("  {:<6} {}", text(one, "kind"), row(one)))),
     }
     let mut json = named.unwrap_or_else(|| json!({}));
     json["address"] = json!(address.to_string());
     json["port"] = json!(address.port());
-    json["network_key"] = json!(hex::encode(shelf.store.network_key()));
+    json["network_key"] = json!(hex::encode(shelf.store().network_key()));
     json["things"] = json!(all);
     desk.terminal.print(&Report::new(lines.join("\n"), json))?;
     while !stop.wait(A_WHILE) {}
     drop(server);
     drop(sessions);
-    shelf.close()
+    Ok(shelf.close()?)
 }

@@ -3,13 +3,13 @@
 use super::args::{At, Create, One};
 use super::{Desk, Place, finish};
 use crate::failure::{Exit, Failure};
-use crate::local::{Item, Kind, Shelf, Wish};
 use crate::person::{self, write_private};
 use crate::remote;
 use crate::terminal::Report;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::told;
 use cloudpal_core::Secret;
+use cloudpal_shelf::json::described;
+use cloudpal_shelf::{Item, Kind, Made, Shelf, Wish};
 use serde_json::{Value, json};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -23,16 +23,16 @@ pub fn create(desk: Desk<'_>, kind: Kind, wanted: &Create) -> Result<(), Failure
     };
     match desk.open(&wanted.at)? {
         Place::Folder(shelf) => {
-            let wish = Wish { name: &wanted.name, compat: wanted.compat, encryption, copy_of: None };
-            let item = shelf.create(kind, &wish)?;
-            let json = about(&shelf, &item)?;
-            let text = format!(
-                "{} {} is ready. Its key, for those who are to read it:\n{}",
-                kind.word(),
-                item.name,
-                keys(&json)
-            );
-            finish(desk, shelf, &Report::new(text, json))
+            let wish = Wish { name: wanted.name.clone(), compat: wanted.compat, encryption, copy_of: None };
+            let made = shelf.create(kind, &wish)?;
+            let is_new = matches!(made, Made::New(_));
+            let item = made.into_item();
+            let mut json = about(&shelf, &item)?;
+            // In a file, or told once: whoever is to read it elsewhere needs it.
+            if let (true, None, Some(key)) = (is_new, &wanted.encryption_key, item.encryption_key()) {
+                json["encryption_key"] = json!(hex::encode(key.expose()));
+            }
+            finish(desk, shelf, &Report::new(told::created(&json), json))
         }
         Place::Pal(pal) => {
             let encryption_key = match &wanted.encryption_key {
@@ -46,7 +46,7 @@ pub fn create(desk: Desk<'_>, kind: Kind, wanted: &Create) -> Result<(), Failure
                 encryption_key,
                 key: None,
             };
-            desk.terminal.print(&remote::logs::create(&pal, at_pal(kind), &wish)?)
+            desk.terminal.print(&remote::logs::create(&pal, kind, &wish)?)
         }
     }
 }
@@ -77,19 +77,10 @@ pub fn list(desk: Desk<'_>, kind: Kind, at: &At) -> Result<(), Failure> {
             for item in shelf.list(kind)? {
                 all.push(about(&shelf, &item)?);
             }
-            let line = |one: &Value| {
-                format!("{:<24} {:>9} blocks  {}", text(one, "name"), one["length"], text(one, "key_z32"))
-            };
-            let text = match all.is_empty() {
-                true => {
-                    format!("Nothing yet; make one with `cloudpal {} create NAME --store DIR`.", kind.word())
-                }
-                false => all.iter().map(line).collect::<Vec<_>>().join("\n"),
-            };
-            let plural = format!("{}s", kind.word());
-            finish(desk, shelf, &Report::new(text, json!({ plural: all })))
+            let rows: Vec<_> = all.iter().map(told::row).collect();
+            finish(desk, shelf, &Report::new(told::list(kind, &rows), json!({ kind.plural(): all })))
         }
-        Place::Pal(pal) => desk.terminal.print(&remote::logs::list(&pal, at_pal(kind))?),
+        Place::Pal(pal) => desk.terminal.print(&remote::logs::list(&pal, kind)?),
     }
 }
 
@@ -98,89 +89,13 @@ pub fn info(desk: Desk<'_>, kind: Kind, one: &One) -> Result<(), Failure> {
     match desk.open(&one.at)? {
         Place::Folder(shelf) => {
             let json = about(&shelf, &shelf.find(kind, &one.name)?)?;
-            finish(desk, shelf, &Report::new(words(&json), json))
+            finish(desk, shelf, &Report::new(told::thing(&json), json))
         }
-        Place::Pal(pal) => desk.terminal.print(&remote::logs::info(&pal, at_pal(kind), &one.name)?),
-    }
-}
-
-/// A kind as the module for pals calls it.
-pub fn at_pal(kind: Kind) -> remote::logs::Kind {
-    match kind {
-        Kind::Log => remote::logs::Kind::Log,
-        Kind::Bee => remote::logs::Kind::Bee,
-        Kind::Drive => remote::logs::Kind::Drive,
+        Place::Pal(pal) => desk.terminal.print(&remote::logs::info(&pal, kind, &one.name)?),
     }
 }
 
 /// A thing in numbers, with the same names as a pal's interface uses.
 pub fn about(shelf: &Shelf, item: &Item) -> Result<Value, Failure> {
-    let info = shelf.log(item)?.info();
-    let key = item.key()?;
-    Ok(json!({
-        "kind": item.kind,
-        "name": item.name,
-        "key": key.to_string(),
-        "key_z32": key.z32(),
-        "discovery_key": hex::encode(info.discovery_key),
-        "compat": info.compat || item.compat,
-        "encrypted": item.is_encrypted(),
-        "copy": item.copy,
-        "length": info.length,
-        "byte_length": info.byte_length,
-        "fork": info.fork,
-        "contiguous": info.contiguous,
-        "held": info.held,
-        "held_bytes": info.held_bytes,
-        "tree_hash": hex::encode(info.tree_hash),
-        "writable": info.writable,
-        "lost": info.lost.map(|lost| lost.to_string()),
-        "conflict": info.conflict,
-    }))
-}
-
-/// The same for a person.
-pub fn words(about: &Value) -> String {
-    let mut lines = vec![
-        format!("{} {}", text(about, "kind"), text(about, "name")),
-        keys(about),
-        format!(
-            "  length       {} blocks, {} bytes, fork {}",
-            about["length"], about["byte_length"], about["fork"]
-        ),
-        format!("  held here    {} blocks, {} bytes", about["held"], about["held_bytes"]),
-        format!("  tree hash    {}", text(about, "tree_hash")),
-    ];
-    for (name, what) in [
-        ("compat", "signed as npm hypercore 10 does it"),
-        ("encrypted", "encrypted"),
-        ("copy", "a copy of someone else's"),
-        ("conflict", "CONFLICT: its writer signed two histories"),
-    ] {
-        if about[name] == true {
-            lines.push(format!("  {what}"));
-        }
-    }
-    if let Some(lost) = about["lost"].as_str() {
-        lines.push(format!("  LOST         {lost}"));
-    }
-    lines.join("\n")
-}
-
-/// The key in both forms.
-pub fn keys(about: &Value) -> String {
-    format!("  key          {}\n  key for npm  {}", text(about, "key"), text(about, "key_z32"))
-}
-
-/// A field that is text.
-pub fn text<'a>(of: &'a Value, name: &str) -> &'a str {
-    of[name].as_str().unwrap_or_default()
-}
-
-/// Puts bytes under `name` as text, or in base64 under `name_base64` when they are no text.
-pub fn put_bytes(to: &mut Value, name: &str, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => to[name] = json!(text),
-        Err(_) => to[format!("{name}_base64")] = json!(STANDARD.encode(bytes)),
-    }
+    Ok(described(item, &shelf.log(item)?.info()))
 }

@@ -1,8 +1,6 @@
 //! `/v1/bees`: sorted maps.
 
-use super::answer::put_bytes;
 use super::body::whole;
-use super::catalogue::Kind;
 use super::logs::{Wait, about, all, made};
 use super::{Hyper, Problem};
 use axum::body::Body;
@@ -11,7 +9,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use cloudpal_bee::{Action, Entry, History, Range, Snapshot};
+use cloudpal_bee::{Entry, History, Operation, Range, Snapshot};
+use cloudpal_shelf::{Kind, json as told};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +35,7 @@ where
 }
 
 async fn list(State(hyper): State<Hyper>) -> Result<Json<Value>, Problem> {
-    all(&hyper, Kind::Bee, "bees").await
+    all(&hyper, Kind::Bee).await
 }
 
 async fn create(State(hyper): State<Hyper>, body: Body) -> Result<Response, Problem> {
@@ -68,7 +67,7 @@ async fn read(
 ) -> Result<Response, Problem> {
     let wanted = key.clone();
     let found = hyper.run(move |shelf| {
-        let bee = shelf.bee(&shelf.find(Kind::Bee, &bee)?)?;
+        let bee = shelf.things.bee(&shelf.things.find(Kind::Bee, &bee)?)?;
         Ok(match version {
             None => bee.get(key)?,
             Some(version) => bee.checkout(version)?.get(key)?,
@@ -79,18 +78,7 @@ async fn read(
         let value = entry.value.unwrap_or_default();
         return Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response());
     }
-    Ok(Json(shown(&entry)).into_response())
-}
-
-fn shown(entry: &Entry) -> Map<String, Value> {
-    let mut one = Map::new();
-    one.insert("seq".into(), entry.seq.into());
-    put_bytes(&mut one, "key", &entry.key);
-    match &entry.value {
-        Some(value) => put_bytes(&mut one, "value", value),
-        None => drop(one.insert("value".into(), Value::Null)),
-    }
-    one
+    Ok(Json(told::entry(&entry)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -112,7 +100,7 @@ async fn put(
     let value = whole(body, MAX_VALUE).await?;
     hyper
         .run(move |shelf| {
-            let bee = shelf.bee(&shelf.find(Kind::Bee, &bee)?)?;
+            let bee = shelf.things.bee(&shelf.things.find(Kind::Bee, &bee)?)?;
             let Some(expected) = if_seq else {
                 return Ok(Json(json!({ "seq": bee.put(key, value)?, "version": bee.version() })));
             };
@@ -131,7 +119,7 @@ async fn del(
 ) -> Result<Json<Value>, Problem> {
     hyper
         .run(move |shelf| {
-            let bee = shelf.bee(&shelf.find(Kind::Bee, &bee)?)?;
+            let bee = shelf.things.bee(&shelf.things.find(Kind::Bee, &bee)?)?;
             let seq = bee.del(&key)?;
             Ok(Json(json!({ "deleted": seq.is_some(), "seq": seq, "version": bee.version() })))
         })
@@ -175,14 +163,15 @@ async fn scan(
 ) -> Result<Json<Value>, Problem> {
     hyper
         .run(move |shelf| {
-            let bee = shelf.bee(&shelf.find(Kind::Bee, &bee)?)?;
+            let bee = shelf.things.bee(&shelf.things.find(Kind::Bee, &bee)?)?;
             let map: Snapshot = match wanted.version {
                 None => bee.snapshot(),
                 Some(version) => bee.checkout(version)?,
             };
             let limit = wanted.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
             let entries = map.range(wanted.range().limit(limit + 1)).map(|entry| Ok(entry?));
-            let (entries, more) = gathered(entries, limit, |entry: &Entry| (size(entry), shown(entry)))?;
+            let (entries, more) =
+                gathered(entries, limit, |entry: &Entry| (size(entry), told::entry(entry)))?;
             Ok(Json(json!({ "version": map.version(), "entries": entries, "more": more })))
         })
         .await
@@ -237,13 +226,10 @@ async fn history(
     }
     hyper
         .run(move |shelf| {
-            let bee = shelf.bee(&shelf.find(Kind::Bee, &bee)?)?;
+            let bee = shelf.things.bee(&shelf.things.find(Kind::Bee, &bee)?)?;
             let operations = bee.history(wanted).map(|operation| Ok(operation?));
-            let (operations, more) = gathered(operations, limit, |operation: &cloudpal_bee::Operation| {
-                let mut one = shown(&operation.entry);
-                let action = if operation.action == Action::Put { "put" } else { "delete" };
-                one.insert("action".into(), action.into());
-                (size(&operation.entry), one)
+            let (operations, more) = gathered(operations, limit, |operation: &Operation| {
+                (size(&operation.entry), told::operation(operation))
             })?;
             Ok(Json(json!({ "version": bee.version(), "operations": operations, "more": more })))
         })

@@ -1,7 +1,6 @@
 //! `/v1/drives`: files.
 
 use super::body::{incoming, outgoing};
-use super::catalogue::Kind;
 use super::logs::{Wait, about, all, made};
 use super::range::{Wanted, parse};
 use super::shelf::Shelf;
@@ -13,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use cloudpal_drive::blobs::BlobReader;
-use cloudpal_drive::{About, Checkout, Child, Drive, DrivePath, FileEntry, Folder};
+use cloudpal_drive::{About, Checkout, Child, Drive, DrivePath, Folder};
+use cloudpal_shelf::{Kind, json as told};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -43,7 +43,7 @@ where
 }
 
 async fn list(State(hyper): State<Hyper>) -> Result<Json<Value>, Problem> {
-    all(&hyper, Kind::Drive, "drives").await
+    all(&hyper, Kind::Drive).await
 }
 
 async fn create(State(hyper): State<Hyper>, body: Body) -> Result<Response, Problem> {
@@ -59,7 +59,7 @@ async fn info(
 }
 
 fn open(shelf: &Shelf, wanted: &str) -> Result<Arc<Drive>, Problem> {
-    shelf.drive(&shelf.find(Kind::Drive, wanted)?)
+    Ok(shelf.things.drive(&shelf.things.find(Kind::Drive, wanted)?)?)
 }
 
 fn at(drive: &Drive, version: Option<u64>) -> Result<Checkout, Problem> {
@@ -97,7 +97,7 @@ async fn ls(
             let (mut entries, mut more, mut faulty, mut errors) = (Vec::new(), false, 0u64, Vec::new());
             for child in children {
                 let entry = match child {
-                    Ok(Child::File(file)) => shown(&drive, &file),
+                    Ok(Child::File(file)) => told::file(&drive, &file),
                     Ok(Child::Folder(folder)) => json!({ "folder": folder.as_str() }),
                     // One entry that its writer got wrong; the list goes on after it.
                     Err(error) if error.is_of_one_file() => {
@@ -125,18 +125,6 @@ async fn ls(
             })))
         })
         .await
-}
-
-fn shown(drive: &Checkout, file: &FileEntry) -> Value {
-    // A copy may not have the list of blocks that says how long a content is.
-    let bytes = if file.entry.linkname.is_some() { None } else { drive.byte_length(file).ok() };
-    json!({
-        "path": file.path.as_str(),
-        "bytes": bytes,
-        "executable": file.entry.executable,
-        "link": file.entry.linkname,
-        "seq": file.seq,
-    })
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,7 @@
 //! `/v1/logs`: blocks one after the other.
 
-use super::answer::{described, listed, numbers, put_bytes};
 use super::body::whole;
-use super::catalogue::{Item, Kind};
-use super::shelf::{Shelf, WAIT, Wish};
+use super::shelf::{Shelf, WAIT};
 use super::{Hyper, Problem};
 use axum::body::Body;
 use axum::extract::{FromRef, Path, Query, State};
@@ -12,11 +10,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use cloudpal_core::Secret;
 use cloudpal_log::{Durability, Feed};
+use cloudpal_shelf::{Item, Key, Kind, Made, json as told};
 use cloudpal_store::Session;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// Bytes that one request appends at most.
 pub const MAX_APPEND: usize = 4 << 20;
@@ -45,36 +46,69 @@ where
 }
 
 async fn list(State(hyper): State<Hyper>) -> Result<Json<Value>, Problem> {
-    all(&hyper, Kind::Log, "logs").await
+    all(&hyper, Kind::Log).await
 }
 
 /// All things of a kind.
-pub async fn all(hyper: &Hyper, kind: Kind, word: &'static str) -> Result<Json<Value>, Problem> {
-    let items = hyper.run(move |shelf| shelf.list(kind)).await?;
-    let items: Vec<_> = items.iter().map(listed).collect();
-    Ok(Json(json!({ word: items })))
+pub async fn all(hyper: &Hyper, kind: Kind) -> Result<Json<Value>, Problem> {
+    let items = hyper.run(move |shelf| Ok(shelf.things.list(kind)?)).await?;
+    let items: Vec<_> = items.iter().map(told::listed).collect();
+    Ok(Json(json!({ kind.plural(): items })))
 }
 
 async fn create(State(hyper): State<Hyper>, body: Body) -> Result<Response, Problem> {
     made(&hyper, Kind::Log, body).await
 }
 
+/// What somebody wants to have made.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    name: String,
+    /// As npm hypercore 10 signs.
+    #[serde(default)]
+    compat: bool,
+    /// With a new encryption key.
+    #[serde(default)]
+    encrypt: bool,
+    /// A copy of the one with this key.
+    key: Option<Key>,
+    /// With this encryption key, in hex.
+    encryption_key: Option<Zeroizing<String>>,
+}
+
+impl Wish {
+    fn encryption(&self) -> Result<Option<Secret<32>>, Problem> {
+        let mut key = Zeroizing::new([0; 32]);
+        match (&self.encryption_key, self.encrypt) {
+            (Some(text), _) => hex::decode_to_slice(text.as_bytes(), &mut *key)
+                .map_err(|_| Problem::usage("an encryption key has 64 hexadecimal digits"))?,
+            (None, true) => getrandom::fill(&mut *key).map_err(|_| Problem::stumbled())?,
+            (None, false) => return Ok(None),
+        }
+        Ok(Some(Secret::new(*key)))
+    }
+}
+
 /// Makes what the body wishes for.
 pub async fn made(hyper: &Hyper, kind: Kind, body: Body) -> Result<Response, Problem> {
     let wish: Wish = parsed(body).await?;
-    let (about, new) = hyper
+    let encryption = wish.encryption()?;
+    let Wish { name, compat, key: copy_of, .. } = wish;
+    let wish = cloudpal_shelf::Wish { name, compat, encryption, copy_of };
+    hyper
         .run(move |shelf| {
-            let (item, new) = shelf.create(kind, &wish)?;
-            let mut about = described(&item, &shelf.log(&item)?.info());
+            let made = shelf.create(kind, &wish)?;
+            let status = if matches!(made, Made::New(_)) { StatusCode::CREATED } else { StatusCode::OK };
+            let item = made.into_item();
+            let mut about = told::described(&item, &shelf.things.log(&item)?.info());
             // Told once, to whoever made it: others need it to read.
-            if let (Some(sealer), true, Value::Object(about)) = (&item.encryption, new, &mut about) {
-                about.insert("encryption_key".into(), hex::encode(sealer.0.expose()).into());
+            if let (StatusCode::CREATED, Some(key)) = (status, item.encryption_key()) {
+                about["encryption_key"] = hex::encode(key.expose()).into();
             }
-            Ok((about, new))
+            Ok((status, Json(about)).into_response())
         })
-        .await?;
-    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(about)).into_response())
+        .await
 }
 
 /// A small JSON body.
@@ -96,18 +130,18 @@ async fn info(
 pub async fn about(hyper: &Hyper, kind: Kind, wanted: String, wait: Wait) -> Result<Json<Value>, Problem> {
     hyper
         .run(move |shelf| {
-            let item = shelf.find(kind, &wanted)?;
-            let log = shelf.log(&item)?;
+            let item = shelf.things.find(kind, &wanted)?;
+            let log = shelf.things.log(&item)?;
             let until = wait.wait_ms.map(|_| Instant::now() + wait.or(Duration::ZERO));
             let mut current = until.map(|until| is_current(&log, until));
             let mut contents = Value::Null;
             if kind == Kind::Drive
-                && let Ok(log) = shelf.drive(&item).and_then(|drive| shelf.contents(&drive))
+                && let Ok(log) = shelf.things.contents(&item)
             {
                 current = until.map(|until| current == Some(true) && is_current(&log, until));
-                contents = numbers(&log.info());
+                contents = told::numbers(&log.info());
             }
-            let mut about = described(&item, &log.info());
+            let mut about = told::described(&item, &log.info());
             if kind == Kind::Drive {
                 about["contents"] = contents;
             }
@@ -140,7 +174,8 @@ async fn append(
     let blocks = cut_up(&bytes, cut.as_deref())?;
     hyper
         .run(move |shelf| {
-            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?.with_durability(Durability::Durable);
+            let log =
+                shelf.things.log(&shelf.things.find(Kind::Log, &log)?)?.with_durability(Durability::Durable);
             let first = log.append(&blocks)?;
             Ok(Json(json!({ "first": first, "count": blocks.len(), "length": log.length() })))
         })
@@ -194,7 +229,7 @@ async fn block(
     let wait = wait.or(WAIT);
     let block = hyper
         .run(move |shelf| {
-            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?.with_get_timeout(wait);
+            let log = shelf.things.log(&shelf.things.find(Kind::Log, &log)?)?.with_get_timeout(wait);
             reach(&log, index, wait);
             Ok(log.get(index)?)
         })
@@ -230,15 +265,12 @@ async fn read(
 ) -> Result<Json<Value>, Problem> {
     hyper
         .run(move |shelf| {
-            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?;
+            let log = shelf.things.log(&shelf.things.find(Kind::Log, &log)?)?;
             let end = to.unwrap_or(u64::MAX).min(log.length());
             let (mut blocks, mut bytes, mut next) = (Vec::new(), 0, from);
             while next < end && bytes < MAX_ANSWER && blocks.len() < 1000 {
                 let block = log.get(next)?;
-                let mut one = Map::new();
-                one.insert("index".into(), next.into());
-                put_bytes(&mut one, "block", &block);
-                blocks.push(one);
+                blocks.push(told::block(next, &block));
                 bytes += block.len();
                 next += 1;
             }
@@ -295,10 +327,10 @@ async fn changed(
 ) -> Result<Json<Value>, Problem> {
     hyper
         .run(move |shelf: &Shelf| {
-            let item: Item = shelf.find(Kind::Log, &wanted)?;
-            let log = shelf.log(&item)?.with_durability(Durability::Durable);
+            let item: Item = shelf.things.find(Kind::Log, &wanted)?;
+            let log = shelf.things.log(&item)?.with_durability(Durability::Durable);
             change(&log)?;
-            Ok(Json(described(&item, &log.info())))
+            Ok(Json(told::described(&item, &log.info())))
         })
         .await
 }
@@ -311,7 +343,7 @@ async fn verify(
 ) -> Result<Json<Value>, Problem> {
     hyper
         .run(move |shelf| {
-            let log = shelf.log(&shelf.find(Kind::Log, &log)?)?;
+            let log = shelf.things.log(&shelf.things.find(Kind::Log, &log)?)?;
             let (end, began) = (to.unwrap_or(u64::MAX).min(log.length()), Instant::now());
             let (mut next, mut sound, mut absent, mut damaged) = (from, 0u64, 0u64, Vec::new());
             while next < end && began.elapsed() < CHECKING && damaged.len() < 1000 {

@@ -5,10 +5,8 @@
 //! first asked for: a pal whose owner keeps nothing there spends no memory on it. On [`port`] the same store
 //! replicates with the owner's other devices.
 
-mod answer;
 mod bees;
 mod body;
-mod catalogue;
 mod drives;
 mod logs;
 mod peers;
@@ -26,7 +24,7 @@ use super::vault::Vault;
 use axum::extract::{FromRef, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use catalogue::Kind;
+use cloudpal_shelf::Kind;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use cloudpal_bee::ReadError as BeeReadError;
 use cloudpal_drive::{PathError, ReadError as DriveReadError};
 use cloudpal_log::{FeedError, StorageError};
+use cloudpal_shelf::ShelfError;
 use serde_json::json;
 use std::error::Error;
 use std::io;
@@ -138,6 +139,17 @@ fn kind(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static str)> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return (error.kind() == io::ErrorKind::StorageFull)
             .then_some((StatusCode::INSUFFICIENT_STORAGE, "full"));
+    }
+    if let Some(error) = error.downcast_ref::<ShelfError>() {
+        return match error {
+            ShelfError::Unknown { .. } => Some((StatusCode::NOT_FOUND, "not_found")),
+            ShelfError::Name { .. } | ShelfError::CompatEncrypted => Some((StatusCode::BAD_REQUEST, "usage")),
+            ShelfError::Taken { .. } | ShelfError::Known { .. } => Some((StatusCode::CONFLICT, "exists")),
+            ShelfError::Full { .. } | ShelfError::Copies { .. } => {
+                Some((StatusCode::PAYLOAD_TOO_LARGE, "too_large"))
+            }
+            _ => None,
+        };
     }
     if error.is::<PathError>() {
         return Some((StatusCode::BAD_REQUEST, "usage"));

@@ -129,8 +129,12 @@ fn an_encrypted_log_tells_its_key_once() {
     stage.done("POST", "/v1/logs/secret/blocks", "plain");
     assert_eq!(stage.bytes("GET", "/v1/logs/secret/blocks/0", b"", None).1, b"plain");
     assert!(stage.done("GET", "/v1/logs/secret", "").get("encryption_key").is_none());
-    let raw =
-        stage.shelf().log(&stage.shelf().find(catalogue::Kind::Log, "secret").unwrap()).unwrap().get_raw(0);
+    let raw = stage
+        .shelf()
+        .things
+        .log(&stage.shelf().things.find(Kind::Log, "secret").unwrap())
+        .unwrap()
+        .get_raw(0);
     assert_ne!(&raw.unwrap().unwrap()[8..], b"plain");
     assert_eq!(
         stage.refused("POST", "/v1/logs", r#"{"name":"no","encrypt":true,"compat":true}"#),
@@ -218,7 +222,7 @@ fn a_faulty_entry_does_not_end_a_list() {
     let stage = Stage::set();
     stage.done("POST", "/v1/drives", r#"{"name":"photos"}"#);
     stage.done("PUT", "/v1/drives/photos/files/zebra", "stripes");
-    let map = stage.shelf().log(&stage.shelf().find(catalogue::Kind::Drive, "photos").unwrap()).unwrap();
+    let map = stage.shelf().things.log(&stage.shelf().things.find(Kind::Drive, "photos").unwrap()).unwrap();
     let files = cloudpal_bee::Bee::new(Arc::new(map), cloudpal_bee::Options::default()).sub("files");
     files.put("/broken", [255]).unwrap();
     let list = stage.done("GET", "/v1/drives/photos/list", "");
@@ -293,7 +297,7 @@ fn a_device_replicates_a_log_of_the_pal() {
     let made = stage.done("POST", "/v1/logs", r#"{"name":"diary"}"#);
     stage.done("POST", "/v1/logs/diary/blocks?cut=lines", "one\ntwo");
     let (store, _connection, _dir) = device(&stage);
-    let copy = store.get(catalogue::key_of(made["key"].as_str().unwrap()).unwrap()).unwrap();
+    let copy = store.get(made["key"].as_str().unwrap().parse::<cloudpal_shelf::Key>().unwrap().0).unwrap();
     let _live = copy.fetch(0..u64::MAX).unwrap();
     copy.wait_change((0, 0), Duration::from_secs(20));
     assert_eq!(copy.get(1).unwrap(), "two");

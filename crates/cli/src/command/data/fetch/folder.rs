@@ -7,13 +7,13 @@ use crate::command::data::things::{about, key_in};
 use crate::command::data::ticks::Ticks;
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
-use crate::local::key::Key;
 use crate::local::stop::Stop;
-use crate::local::{Item, Kind, Shelf, Wish};
 use crate::terminal::Report;
 use cloudpal_bee::Range as Keys;
 use cloudpal_drive::Folder;
 use cloudpal_log::Feed as _;
+use cloudpal_shelf::Key;
+use cloudpal_shelf::{Item, Kind, Shelf, Wish};
 use cloudpal_store::{Access, Connection, Session};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -37,7 +37,7 @@ pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch, stop: Stop, shelf: Shelf)
         journey.follow(&item, &log)?;
     }
     drop(journey);
-    shelf.close()
+    Ok(shelf.close()?)
 }
 
 /// What is fetched: known from before, or begun now.
@@ -49,8 +49,8 @@ fn item(shelf: &Shelf, kind: Kind, wanted: &Fetch) -> Result<Item, Failure> {
     let short: String = key.z32().chars().take(8).collect();
     let name = wanted.name.clone().unwrap_or(short);
     let encryption = wanted.encryption_key.as_deref().map(key_in).transpose()?;
-    let wish = Wish { name: &name, compat: false, encryption, copy_of: Some(key) };
-    shelf.create(kind, &wish)
+    let wish = Wish { name, compat: false, encryption, copy_of: Some(key) };
+    Ok(shelf.create(kind, &wish)?.into_item())
 }
 
 struct Journey<'a> {
@@ -64,7 +64,7 @@ struct Journey<'a> {
 
 impl Journey<'_> {
     fn connect(&mut self) -> Result<(), Failure> {
-        let connection = self.shelf.store.connect(self.wanted.from.as_str(), &Access::Anyone);
+        let connection = self.shelf.store().connect(self.wanted.from.as_str(), &Access::Anyone);
         self.connection = Some(connection.map_err(|error| {
             Failure::because(Exit::Unreachable, format!("{} cannot be reached", self.wanted.from), error)
         })?);
@@ -112,7 +112,7 @@ impl Journey<'_> {
     }
 
     fn contents(&mut self, item: &Item) -> Result<(), Failure> {
-        let Some(contents) = self.shelf.contents(item)? else { return Ok(()) };
+        let contents = self.shelf.contents(item)?;
         // An empty drive's log of contents is told by nobody.
         if contents.wait_current(self.patience()) {
             self.range(&contents, 0..contents.length(), "blocks of files")?;
@@ -150,7 +150,7 @@ impl Journey<'_> {
     /// Tells of every change until Ctrl-C; one line, or one JSON object, each.
     fn follow(&mut self, item: &Item, log: &Session) -> Result<(), Failure> {
         let _all = log.fetch(0..u64::MAX).map_err(failed)?;
-        let contents = if item.kind == Kind::Drive { self.shelf.contents(item)? } else { None };
+        let contents = if item.kind == Kind::Drive { self.shelf.contents(item).ok() } else { None };
         let _contents = contents.as_ref().map(|log| log.fetch(0..u64::MAX)).transpose().map_err(failed)?;
         let mut seen = (log.fork(), log.length());
         while !self.stop.wait(Duration::ZERO) {

@@ -4,11 +4,11 @@ mod folder;
 mod pal;
 
 use super::args::Fetch;
-use super::things::{keys, text};
 use super::{Desk, Place};
 use crate::failure::{Exit, Failure};
-use crate::local::Kind;
 use crate::local::stop::Stop;
+use crate::told::{keys, text};
+use cloudpal_shelf::Kind;
 use serde_json::Value;
 
 /// Brings what was asked for, and prints what came.

@@ -3,15 +3,16 @@
 use super::sentence;
 use crate::command::data::Desk;
 use crate::command::data::args::Fetch;
-use crate::command::data::things::{at_pal, key_in, text};
+use crate::command::data::things::key_in;
 use crate::command::data::ticks::Ticks;
 use crate::failure::{Exit, Failure};
-use crate::local::Kind;
-use crate::local::key::Key;
 use crate::local::stop::Stop;
 use crate::remote::logs::{self, Wish};
 use crate::remote::{Remote, peers};
 use crate::terminal::Report;
+use crate::told::text;
+use cloudpal_shelf::Key;
+use cloudpal_shelf::Kind;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ fn address(from: &str) -> Result<SocketAddr, Failure> {
 fn copy(pal: &Remote, kind: Kind, wanted: &Fetch) -> Result<String, Failure> {
     let key: Result<Key, _> = wanted.key.parse();
     let known = key.as_ref().map_or_else(|_| wanted.key.clone(), Key::to_string);
-    match logs::info(pal, at_pal(kind), &known) {
+    match logs::info(pal, kind, &known) {
         Ok(report) => return Ok(text(&report.json, "name").to_owned()),
         Err(failure) if failure.exit() != Exit::NotFound => return Err(failure),
         Err(_) => {}
@@ -68,7 +69,7 @@ fn copy(pal: &Remote, kind: Kind, wanted: &Fetch) -> Result<String, Failure> {
         encryption_key: encryption_key.map(|key| Zeroizing::new(hex::encode(key.expose()))),
         ..Wish::default()
     };
-    logs::create(pal, at_pal(kind), &wish)?;
+    logs::create(pal, kind, &wish)?;
     Ok(wish.name)
 }
 
@@ -84,7 +85,7 @@ struct Journey<'a> {
 
 impl Journey<'_> {
     fn look(&self) -> Result<Value, Failure> {
-        Ok(logs::info_after(self.pal, at_pal(self.kind), &self.name, LOOK)?)
+        Ok(logs::info_after(self.pal, self.kind, &self.name, LOOK)?)
     }
 
     /// Everything that there is now.
@@ -151,9 +152,6 @@ impl Journey<'_> {
 }
 
 fn told(mut about: Value) -> Report {
-    if let Ok(key) = text(&about, "key").parse::<Key>() {
-        about["key_z32"] = json!(key.z32());
-    }
     about["complete"] = json!(is_whole(&about));
     Report::new(sentence(&about), about)
 }

@@ -7,10 +7,11 @@ use crate::remote::mirror::Target;
 use cloudpal_drive::folder::LocalFolder;
 use cloudpal_drive::mirror::{MirrorOptions, Mirrored, Run, Surplus, Watch};
 use cloudpal_drive::{Checkout, Drive};
+use std::sync::Arc;
 
 /// The drive, as it is or was, and the folder beside it.
 pub struct OfFolder {
-    drive: Drive,
+    drive: Arc<Drive>,
     view: Checkout,
     folder: LocalFolder,
     target: Target,
@@ -18,7 +19,7 @@ pub struct OfFolder {
 
 impl OfFolder {
     pub fn new(
-        drive: Drive,
+        drive: Arc<Drive>,
         version: Option<u64>,
         folder: LocalFolder,
         target: Target,

@@ -1,35 +1,57 @@
 //! Keys in both forms that are in use: 64 hexadecimal digits, and the 52 letters of z-base-32 that npm prints.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// z-base-32, Zooko O'Whielacronx 2002: no letters that are easily mixed up.
 const LETTERS: &[u8; 32] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
 
-/// The public key of a log, map or drive. Whoever has it can read the thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The public key of a log, map or drive. Whoever has it can read the thing. As JSON it is 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Key(pub [u8; 32]);
 
 /// Text that is no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no key: a key has 64 hexadecimal digits, or 52 letters and digits as npm prints it")]
-pub struct ParseDataKeyError(String);
+pub struct ParseKeyError(String);
 
 impl FromStr for Key {
-    type Err = ParseDataKeyError;
+    type Err = ParseKeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut key = [0; 32];
         if hex::decode_to_slice(text, &mut key).is_ok() {
             return Ok(Key(key));
         }
-        from_z32(text).map(Key).ok_or_else(|| ParseDataKeyError(text.chars().take(80).collect()))
+        from_z32(text).map(Key).ok_or_else(|| ParseKeyError(text.chars().take(80).collect()))
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = ParseKeyError;
+
+    fn try_from(text: String) -> Result<Self, ParseKeyError> {
+        text.parse()
     }
 }
 
@@ -59,6 +81,7 @@ fn from_z32(text: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
