@@ -10,25 +10,52 @@ Exit codes:
   0  done
   1  failed: tried and did not work; the message says what to do
   2  used wrongly
-  3  not found: no such pal or device, or no keys yet
-  4  refused: rights, credit, a signature, or a key that is not the pinned one
-  5  unreachable: host, ticket seller or pal does not answer
+  3  not found: no such pal, device, log, key or file; or no keys yet
+  4  refused: rights, credit, a signature, locked data, or a key that is not the pinned one
+  5  unreachable: host, ticket seller, pal or peer does not answer
   6  data or credit would be lost
 
 Settings: a flag goes before the environment, the environment before the default.
 Logs: CLOUDPAL_LOG=debug (standard error).";
 
-const DATA_HELP: &str = "\
-With --store DIR the data is in a folder of this machine, and nothing else is needed: no pal and no account.
-Without it the data is on your pal. The folder is encrypted; its key opens on this device only.
+const LOG_HELP: &str = "\
+Examples, in a folder of this machine: no pal and no account are needed. Without --store the log is on your pal.
 
   cloudpal log create diary --store ~/data          makes a log and prints its key
   echo 'Dear diary' | cloudpal log append diary --store ~/data
+  cloudpal log get diary 0.. --store ~/data         prints all blocks
   cloudpal log serve diary --listen 0.0.0.0:4000 --store ~/data
   cloudpal log fetch KEY --from 192.0.2.7:4000 --store ~/copy
 
-Whoever has the key can fetch and read (unless it is encrypted); only this folder can write. The same works with
-programs written with npm's hypercore, hyperbee and hyperdrive on the other side.";
+The folder is encrypted; its key opens on this device only. Whoever has a log's key can fetch and read it, unless it is
+encrypted; only this folder can write it. Programs written with npm's hypercore understand it, too.";
+
+const BEE_HELP: &str = "\
+Examples, in a folder of this machine: no pal and no account are needed. Without --store the map is on your pal.
+
+  cloudpal bee create pantry --store ~/data         makes a map and prints its key
+  cloudpal bee put pantry beans '3 tins' --store ~/data
+  cloudpal bee scan pantry --prefix b --store ~/data
+  cloudpal bee history pantry --reverse --limit 5 --store ~/data
+  cloudpal bee serve pantry --listen 0.0.0.0:4000 --store ~/data
+  cloudpal bee fetch KEY --from 192.0.2.7:4000 --store ~/copy
+
+The folder is encrypted; its key opens on this device only. Whoever has a map's key can fetch and read it, unless it is
+encrypted; only this folder can write it. Programs written with npm's hyperbee understand it, too.";
+
+const DRIVE_HELP: &str = "\
+Examples, in a folder of this machine: no pal and no account are needed. Without --store the drive is on your pal.
+
+  cloudpal drive create photos --store ~/data       makes a drive and prints its key
+  cloudpal drive put photos /sea.jpg sea.jpg --store ~/data
+  cloudpal drive mirror photos --from ~/Pictures --dry-run --store ~/data
+  cloudpal drive ls photos --recursive --store ~/data
+  cloudpal drive serve photos --listen 0.0.0.0:4000 --store ~/data
+  cloudpal drive fetch KEY --from 192.0.2.7:4000 --name photos --store ~/copy
+  cloudpal drive mirror photos --to ~/Pictures/theirs --store ~/copy
+
+The folder is encrypted; its key opens on this device only. Whoever has a drive's key can fetch and read it, unless it is
+encrypted; only this folder can write it. Programs written with npm's hyperdrive understand it, too.";
 
 /// A cloud of your own: keys, credit, pals and the tunnel to them.
 #[derive(Debug, Parser)]
@@ -111,13 +138,13 @@ pub enum Command {
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Logs: lists that only grow, and that anybody who has the key can copy and check
-    #[command(subcommand, after_help = DATA_HELP)]
+    #[command(subcommand, after_help = LOG_HELP)]
     Log(LogCommand),
     /// Sorted maps: keys with values, on a log
-    #[command(subcommand, after_help = DATA_HELP)]
+    #[command(subcommand, after_help = BEE_HELP)]
     Bee(BeeCommand),
     /// Drives: folders of files, on a log
-    #[command(subcommand, after_help = DATA_HELP)]
+    #[command(subcommand, after_help = DRIVE_HELP)]
     Drive(DriveCommand),
     /// Unlock pals whenever they wake, until stopped
     Agent,

@@ -77,6 +77,9 @@ impl Terminal {
 
     /// Prints text, with a line end.
     pub fn line(&self, text: &str) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
         let mut out = io::stdout().lock();
         let text = printable::lines(text.trim_end_matches('\n'));
         writeln!(out, "{text}").and_then(|()| out.flush()).map_err(unprinted)
@@ -88,6 +91,13 @@ impl Terminal {
         match out.is_terminal() {
             true => Box::new(Tame::new(out)),
             false => Box::new(BufWriter::new(out)),
+        }
+    }
+
+    /// Says what is waited for, if standard input is a terminal.
+    pub fn awaits(&self, what: &str) {
+        if io::stdin().is_terminal() {
+            eprintln!("Type {what}; Ctrl-D ends it.");
         }
     }
 

@@ -58,6 +58,11 @@ pub fn list(kind: Kind, rows: &[String]) -> String {
     }
 }
 
+/// A number of things: `1 file`, `2 files`.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Its key in both forms.
 pub fn keys(about: &Value) -> String {
     format!("  key          {}\n  key for npm  {}", text(about, "key"), z32(about))

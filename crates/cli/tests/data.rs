@@ -95,6 +95,7 @@ fn a_log_is_made_written_read_cut_and_checked() {
         made["key"],
         "making it again changes nothing"
     );
+    assert_eq!(cloudpal(dir.path(), "log get diary", b"").stdout, b"", "nothing yet");
     let appended = json(dir.path(), "log append diary", b"one\ntwo\n\nlast");
     assert_eq!(
         (&appended["first"], &appended["count"], &appended["length"]),
@@ -107,6 +108,7 @@ fn a_log_is_made_written_read_cut_and_checked() {
     let printed = cloudpal(dir.path(), &format!("log get {key} 1"), b"");
     ends(&printed, 0, "");
     assert_eq!(printed.stdout, b"two\n");
+    assert_eq!(cloudpal(dir.path(), "log get diary", b"").stdout, b"one\ntwo\n\nlast\n");
     assert_eq!(json(dir.path(), "log truncate diary 2", b"")["fork"], 1);
     let file = dir.path().join("film");
     std::fs::write(&file, [7; 200_000]).unwrap();
@@ -122,6 +124,7 @@ fn a_log_is_made_written_read_cut_and_checked() {
     );
     assert_eq!(json(dir.path(), "log list", b"")["logs"][0]["name"], "diary");
     ends(&cloudpal(dir.path(), "log get diary 2", b""), 3, "cloudpal log fetch");
+    ends(&cloudpal(dir.path(), "log truncate diary 7", b""), 2, "has 6 blocks");
     ends(&cloudpal(dir.path(), "log get diary 99", b""), 3, "no block 99");
     ends(&cloudpal(dir.path(), "log info nobody", b""), 3, "cloudpal log create");
     ends(&cloudpal(dir.path(), "log create a/b", b""), 2, "no slash");
@@ -173,6 +176,7 @@ fn a_drive_takes_files_and_mirrors_folders() {
     assert_eq!(json(dir.path(), "drive rm photos /b", b"")["freed_blocks"], 2);
     ends(&cloudpal(dir.path(), "drive get photos /b", b""), 3, "there is no /b");
     ends(&cloudpal(dir.path(), "drive mirror photos", b""), 2, "--from");
+    ends(&cloudpal(dir.path(), "drive ls photos /nothing", b""), 3, "no folder /nothing");
 }
 
 #[test]
@@ -184,7 +188,11 @@ fn a_mirror_deletes_only_what_it_was_told_to() {
     json(dir.path(), "drive put photos /old", b"old");
     let from = format!("drive mirror photos --from {}", folder.display());
     ends(&cloudpal(dir.path(), &format!("{from} --delete"), b""), 6, "--allow-empty");
-    ends(&cloudpal(dir.path(), &format!("{from} --delete --dry-run"), b""), 6, "all 1 files of the drive");
+    ends(
+        &cloudpal(dir.path(), &format!("{from} --delete --dry-run"), b""),
+        6,
+        "delete 1 file, all that is in the drive",
+    );
     std::fs::write(folder.join("new"), "new").unwrap();
 
     let plan = json(dir.path(), &format!("{from} --dry-run"), b"");
@@ -200,7 +208,7 @@ fn a_mirror_deletes_only_what_it_was_told_to() {
     assert_eq!(paths("drive ls photos"), ["/old"], "a plan changes nothing");
     // `delete` is an answer on a terminal only.
     let kept = cloudpal(dir.path(), &from, b"delete\n");
-    ends(&kept, 0, "1 files that only this side has stay");
+    ends(&kept, 0, "Kept 1 file that only this side has");
     assert_eq!(paths("drive ls photos"), ["/new", "/old"]);
     let done = json(dir.path(), &format!("{from} --delete"), b"");
     assert_eq!((&done["removed"], &done["kept"]), (&1.into(), &0.into()));
@@ -365,6 +373,16 @@ fn an_encrypted_log_is_read_with_its_key_only() {
     json(stranger.path(), &format!("log fetch {key} --from {} --name d", serving.address()), b"");
     assert_ne!(json(stranger.path(), "log get d 0", b"")["blocks"][0]["block"], "for friends");
     assert_eq!(serving.end(), Some(0));
+}
+
+#[test]
+fn a_mistyped_folder_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in ["log list", "bee scan pantry", "drive ls photos", "log serve diary --listen 127.0.0.1:0"] {
+        ends(&cloudpal(dir.path(), words, b""), 3, "is it the right one?");
+    }
+    ends(&cloudpal(dir.path(), "log fetch diary --from 127.0.0.1:9", b""), 2, "no key");
+    assert!(!dir.path().join("store").exists());
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub mod failure;
 pub mod stop;
 pub mod unlock;
 
+pub use unlock::has_store;
+
 use crate::failure::Failure;
 use crate::person::Person;
 use cloudpal_shelf::{Options, Shelf};

@@ -32,7 +32,8 @@ pub fn store_key(person: &Person, dir: &Path) -> Result<StoreKey, Failure> {
     Ok(key)
 }
 
-fn has_store(dir: &Path) -> bool {
+/// Whether there is anything in `dir`.
+pub fn has_store(dir: &Path) -> bool {
     let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.any(|entry| entry.file_name() != "key.sealed.new")
 }

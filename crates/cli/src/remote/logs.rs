@@ -113,7 +113,7 @@ pub fn append(
         progress.step(&format!("{count} blocks appended"));
     }
     let json = json!({ "first": first, "count": count, "length": length });
-    Ok(Report::new(format!("{count} blocks appended; the log has {length}."), json))
+    Ok(Report::new(format!("{} appended; {log} has {length} now.", told::count(count, "block")), json))
 }
 
 /// How much of `held` goes in the next request.

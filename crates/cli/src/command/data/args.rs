@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// Where the data is.
 #[derive(Clone, Debug, Args)]
 pub struct At {
-    /// A folder on this machine that holds the data; it is made if it is not there [default: the data of a pal]
+    /// A folder on this machine that holds the data; `create` and `fetch` make it [default: the data of a pal]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub store: Option<PathBuf>,
     /// Which pal [default: the only one]
@@ -140,6 +140,7 @@ pub enum LogCommand {
         /// Its name or key
         name: String,
         /// Which ones: 7, or 0..100
+        #[arg(default_value = "0..")]
         blocks: Blocks,
         #[command(flatten)]
         #[expect(missing_docs, reason = "clap would print it")]

@@ -22,7 +22,10 @@ pub fn run(desk: Desk<'_>, command: BeeCommand) -> Result<(), Failure> {
         BeeCommand::Put { name, key, value, at } => {
             let value = match value {
                 Some(value) => value.into_bytes(),
-                None => read_value()?,
+                None => {
+                    desk.terminal.awaits("the value");
+                    read_value()?
+                }
             };
             match desk.open(&at)? {
                 Place::Folder(shelf) => {

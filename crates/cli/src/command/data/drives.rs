@@ -9,7 +9,7 @@ use crate::local::failure::failed;
 use crate::printable::word;
 use crate::remote;
 use crate::terminal::{Format, Report};
-use crate::told;
+use crate::told::{self, text};
 use cloudpal_drive::{About, Checkout, Child, DrivePath, Folder, ReadError};
 use cloudpal_shelf::{Kind, Shelf, json};
 use serde_json::json;
@@ -22,6 +22,9 @@ use std::path::Path;
 pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
     match command {
         DriveCommand::Put { name, path, file, executable, at } => {
+            if file.is_none() {
+                desk.terminal.awaits("what the file is to hold");
+            }
             let mut source = Source::open(file.as_deref())?;
             match desk.open(&at)? {
                 Place::Folder(shelf) => {
@@ -33,7 +36,8 @@ pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
                     } else {
                         remote::drives::Mode::Plain
                     };
-                    desk.terminal.print(&remote::drives::put(&pal, &name, &path, source.reader(), mode)?)
+                    let mut source = Counted::new(desk, source.reader());
+                    desk.terminal.print(&remote::drives::put(&pal, &name, &path, &mut source, mode)?)
                 }
             }
         }
@@ -46,9 +50,9 @@ pub fn run(desk: Desk<'_>, command: DriveCommand) -> Result<(), Failure> {
                     shelf.close()?;
                     written
                 }
-                (Place::Pal(pal), Some(file)) => {
-                    into_file(file, |sink| remote::drives::get(&pal, &name, &path, bytes, version, sink))?
-                }
+                (Place::Pal(pal), Some(file)) => into_file(desk, file, |sink| {
+                    remote::drives::get(&pal, &name, &path, bytes, version, sink)
+                })?,
                 (Place::Pal(pal), None) => {
                     remote::drives::get(&pal, &name, &path, bytes, version, &mut desk.terminal.contents())?
                 }
@@ -135,10 +139,9 @@ fn put(
 ) -> Result<(), Failure> {
     let drive = shelf.drive(&shelf.find(Kind::Drive, name)?)?;
     let path = drive_path(path)?;
-    let ticks = Ticks::new(desk.app.progress);
     let stored = match source {
-        Source::File(source) => drive.put_file(&path, &mut Counted { source, bytes: 0, ticks }, about),
-        Source::Stream(source) => drive.put_stream(&path, &mut Counted { source, bytes: 0, ticks }, about),
+        Source::File(source) => drive.put_file(&path, &mut Counted::new(desk, source), about),
+        Source::Stream(source) => drive.put_stream(&path, &mut Counted::new(desk, source), about),
     };
     stored.map_err(failed)?;
     let now = drive.now();
@@ -152,25 +155,47 @@ fn put(
     finish(desk, shelf, &Report::new(text, json))
 }
 
-/// Counts what is read of a source, and tells.
-struct Counted<'a, R> {
-    source: R,
+/// Counts what passes, and tells.
+struct Counted<'a, S> {
+    through: S,
     bytes: u64,
     ticks: Ticks<'a>,
 }
 
+impl<'a, S> Counted<'a, S> {
+    fn new(desk: Desk<'a>, through: S) -> Self {
+        Counted { through, bytes: 0, ticks: Ticks::new(desk.app.progress) }
+    }
+
+    fn passed(&mut self, bytes: usize, how: &str) {
+        self.bytes += bytes as u64;
+        self.ticks.tell(|| format!("{} MiB {how}", self.bytes >> 20));
+    }
+}
+
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(to)?;
-        self.bytes += read as u64;
-        self.ticks.tell(|| format!("{} MiB read", self.bytes >> 20));
+        let read = self.through.read(to)?;
+        self.passed(read, "read");
         Ok(read)
+    }
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        let written = self.through.write(from)?;
+        self.passed(written, "written");
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.through.flush()
     }
 }
 
 impl<R: Seek> Seek for Counted<'_, R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.bytes = self.source.seek(to)?;
+        self.bytes = self.through.seek(to)?;
         Ok(self.bytes)
     }
 }
@@ -193,7 +218,7 @@ fn get(
     let wanted = bytes.map_or(0..length, |bytes| bytes.start.min(length)..bytes.end.min(length));
     let mut reader = view.read(&entry, wanted).map_err(failed)?;
     match file {
-        Some(file) => into_file(file, |sink| reader.write_to(sink).map_err(failed)),
+        Some(file) => into_file(desk, file, |sink| reader.write_to(sink).map_err(failed)),
         None => {
             let mut out = desk.terminal.contents();
             let written = reader.write_to(&mut out).map_err(failed)?;
@@ -205,6 +230,7 @@ fn get(
 
 /// Writes a file that appears whole or not at all.
 fn into_file(
+    desk: Desk<'_>,
     file: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<u64, Failure>,
 ) -> Result<u64, Failure> {
@@ -212,7 +238,7 @@ fn into_file(
         |error| Failure::because(Exit::Failed, format!("{} cannot be written", file.display()), error);
     let beside = file.with_added_extension("part");
     let mut sink = File::create(&beside).map_err(failed)?;
-    let written = write(&mut sink).inspect_err(|_| {
+    let written = write(&mut Counted::new(desk, &mut sink)).inspect_err(|_| {
         // What came is of no use; that it cannot be removed is worth nobody's time.
         std::fs::remove_file(&beside).ok();
     })?;
@@ -253,6 +279,12 @@ fn ls(
 
 /// Prints a list. Entries that were passed over are told of, and make the command a failure in the end.
 fn listed(desk: Desk<'_>, report: &Report) -> Result<(), Failure> {
+    let (folder, faulty) = (text(&report.json, "folder"), &report.json["faulty"]);
+    // A drive knows no empty folders.
+    if report.text.is_empty() && !matches!(folder, "" | "/") && (faulty.is_null() || *faulty == 0) {
+        let message = format!("there is no folder {folder} in the drive");
+        return Err(Failure::new(Exit::NotFound, message));
+    }
     desk.terminal.print(report)?;
     if desk.terminal.format() == Format::Text {
         for error in report.json["errors"].as_array().into_iter().flatten() {
@@ -262,7 +294,7 @@ fn listed(desk: Desk<'_>, report: &Report) -> Result<(), Failure> {
     match report.json["faulty"].as_u64() {
         None | Some(0) => Ok(()),
         Some(faulty) => {
-            let message = format!("{faulty} entries of the drive cannot be read; all others are listed");
+            let message = format!("{faulty} entries of the drive cannot be read, all others are listed");
             Err(Failure::new(Exit::Failed, message))
         }
     }

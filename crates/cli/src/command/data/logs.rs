@@ -30,6 +30,9 @@ pub fn run(desk: Desk<'_>, command: LogCommand) -> Result<(), Failure> {
                 (true, _) => Cut::Lines,
                 (false, bytes) => Cut::Bytes(bytes as usize),
             };
+            if file.is_none() {
+                desk.terminal.awaits("lines, each of which becomes a block");
+            }
             let mut source = open(file.as_deref())?;
             match desk.open(&at)? {
                 Place::Folder(shelf) => append(desk, shelf, &name, &mut source, cut),
@@ -51,7 +54,11 @@ pub fn run(desk: Desk<'_>, command: LogCommand) -> Result<(), Failure> {
         LogCommand::Get { name, blocks, at } => match desk.open(&at)? {
             Place::Folder(shelf) => {
                 let log = shelf.log(&shelf.find(Kind::Log, &name)?)?;
-                let end = blocks.0.end.min(log.length().max(blocks.0.start + 1));
+                let end = match blocks.0.end {
+                    u64::MAX => log.length(),
+                    // At least one that may not be there, so that it is told.
+                    end => end.min(log.length().max(blocks.0.start + 1)),
+                };
                 let mut out = Out::new(desk);
                 for index in blocks.0.start..end {
                     let block = log.get_local(index).map_err(failed)?;
@@ -68,7 +75,13 @@ pub fn run(desk: Desk<'_>, command: LogCommand) -> Result<(), Failure> {
             }
         },
         LogCommand::Truncate { name, length, at } => match desk.open(&at)? {
-            Place::Folder(shelf) => change(desk, shelf, &name, |log| log.truncate(length).map_err(failed)),
+            Place::Folder(shelf) => change(desk, shelf, &name, |log| match log.length() {
+                now if now < length => {
+                    let message = format!("the log has {}, fewer than that", told::count(now, "block"));
+                    Err(Failure::new(Exit::Usage, message))
+                }
+                _ => log.truncate(length).map_err(failed),
+            }),
             Place::Pal(pal) => desk.terminal.print(&remote::logs::truncate(&pal, &name, length)?),
         },
         LogCommand::Clear { name, blocks: Blocks(blocks), at } => match desk.open(&at)? {
@@ -188,7 +201,7 @@ fn append(
     let (count, mut json) = (log.length() - first, about(&shelf, &item)?);
     json["first"] = json!(first);
     json["count"] = json!(count);
-    let text = format!("{count} blocks appended; {name} has {} now.", json["length"]);
+    let text = format!("{} appended; {name} has {} now.", told::count(count, "block"), json["length"]);
     finish(desk, shelf, &Report::new(text, json))
 }
 

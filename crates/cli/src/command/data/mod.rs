@@ -35,7 +35,21 @@ enum Place {
 }
 
 impl Desk<'_> {
+    /// Opens what is there already: a mistyped folder is not made.
     fn open(self, at: &At) -> Result<Place, Failure> {
+        match &at.store {
+            Some(dir) if !local::has_store(dir) => {
+                let message = format!(
+                    "there is no data in {} yet; `create` and `fetch` make the folder, is it the right one?",
+                    dir.display()
+                );
+                Err(Failure::new(Exit::NotFound, message))
+            }
+            _ => self.open_or_make(at),
+        }
+    }
+
+    fn open_or_make(self, at: &At) -> Result<Place, Failure> {
         match &at.store {
             Some(dir) => Ok(Place::Folder(local::open(self.app.person, dir)?)),
             None => match self.app.person.is_set_up() {

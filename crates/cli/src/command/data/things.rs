@@ -21,7 +21,7 @@ pub fn create(desk: Desk<'_>, kind: Kind, wanted: &Create) -> Result<(), Failure
         (true, None) => Some(Secret::new(person::random()?)),
         (true, Some(file)) => Some(key_in(file)?),
     };
-    match desk.open(&wanted.at)? {
+    match desk.open_or_make(&wanted.at)? {
         Place::Folder(shelf) => {
             let wish = Wish { name: wanted.name.clone(), compat: wanted.compat, encryption, copy_of: None };
             let made = shelf.create(kind, &wish)?;

@@ -6,9 +6,9 @@ mod pal;
 use super::args::Fetch;
 use super::{Desk, Place};
 use crate::failure::{Exit, Failure};
-use crate::local::stop::Stop;
+use crate::local::{self, stop::Stop};
 use crate::told::{keys, text};
-use cloudpal_shelf::Kind;
+use cloudpal_shelf::{Key, Kind};
 use serde_json::Value;
 
 /// Brings what was asked for, and prints what came.
@@ -18,9 +18,13 @@ pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch) -> Result<(), Failure> {
             "a drive has two logs, so --blocks is for logs and maps; `cloudpal drive get` takes --bytes";
         return Err(Failure::new(Exit::Usage, message));
     }
+    if wanted.at.store.as_ref().is_some_and(|dir| !local::has_store(dir)) {
+        // Without a key there is nothing to make a folder for.
+        wanted.key.parse::<Key>().map_err(|error| Failure::lift(Exit::Usage, error))?;
+    }
     // First, so that the threads of a store or tunnel leave the signals to us.
     let stop = Stop::catch()?;
-    match desk.open(&wanted.at)? {
+    match desk.open_or_make(&wanted.at)? {
         Place::Folder(shelf) => folder::run(desk, kind, wanted, stop, shelf),
         Place::Pal(pal) => pal::run(desk, kind, wanted, &stop, &pal),
     }

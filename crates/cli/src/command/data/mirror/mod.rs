@@ -12,6 +12,7 @@ use crate::local::failure::failed;
 use crate::printable::word;
 use crate::remote::mirror::{Mirror as Far, Target};
 use crate::terminal::{Format, Report};
+use crate::told::count;
 use cloudpal_drive::folder::LocalFolder;
 use cloudpal_drive::mirror::{Mirrored, Op, Progress, Run, Surplus, Watch};
 use cloudpal_shelf::Kind;
@@ -151,7 +152,7 @@ fn question(target: Target, plan: &Plan) -> String {
         lines.push(format!("and {} more; --dry-run shows all of them", surplus.len() - SHOWN));
     }
     let what = if plan.empties() { ", AND NOTHING ELSE IS THERE" } else { "" };
-    lines.push(format!("{} files are only in {}{what}.", surplus.len(), name(target)));
+    lines.push(format!("{} only in {}{what}.", count(plan.done.removed, "file"), name(target)));
     lines.push("Type `delete` to delete them, or press Enter to keep them:".into());
     lines.join("\n")
 }
@@ -162,8 +163,8 @@ fn refuse_emptying(wanted: &Mirror, target: Target, plan: &Plan) -> Result<(), F
         return Ok(());
     }
     let message = format!(
-        "this would delete all {} files of {} and leave nothing; if it is meant, say --allow-empty too",
-        plan.done.removed,
+        "this would delete {}, all that is in {}; if it is meant, say --allow-empty too",
+        count(plan.done.removed, "file"),
         name(target)
     );
     Err(Failure::new(Exit::WouldLose, message))

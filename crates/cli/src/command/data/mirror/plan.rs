@@ -3,6 +3,7 @@
 use crate::printable::word;
 use crate::remote::mirror::Target;
 use crate::terminal::Report;
+use crate::told::count;
 use cloudpal_drive::mirror::{Mirrored, Op, Step, Surplus};
 use serde_json::{Value, json};
 
@@ -99,8 +100,10 @@ impl Plan {
     fn sentence(&self, would: &str, deleted: u64) -> String {
         let Mirrored { files, added, changed, equal, left_out, bytes_added, .. } = self.done;
         format!(
-            "{files} files: {added} {would}added, {changed} {would}changed, {deleted} {would}deleted, {equal} equal, \
-             {left_out} left out; {bytes_added} bytes"
+            "{}: {added} {would}added, {changed} {would}changed, {deleted} {would}deleted, {equal} equal, \
+             {left_out} left out; {}",
+            count(files, "file"),
+            count(bytes_added, "byte")
         )
     }
 
@@ -116,5 +119,7 @@ impl Plan {
 }
 
 fn kept_line(kept: u64) -> Option<String> {
-    (kept > 0).then(|| format!("{kept} files that only this side has stay; --delete deletes them."))
+    (kept > 0).then(|| {
+        format!("Kept {} that only this side has; --delete deletes what is only here.", count(kept, "file"))
+    })
 }
