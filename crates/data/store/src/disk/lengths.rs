@@ -10,7 +10,7 @@ use super::crypt::{Crypt, OVERHEAD};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -197,15 +197,12 @@ impl Lengths {
     }
 }
 
-fn read_records(file: &File, crypt: &Crypt, records: &mut Vec<Record>) -> io::Result<()> {
-    let mut bytes = [0; RECORD];
-    let mut at = 0;
-    while at + RECORD as u64 <= file.metadata()?.len() {
-        file.read_exact_at(&mut bytes, at)?;
-        if bytes != [0; RECORD] {
-            records.extend(crypt.open(PLACE, Bytes::copy_from_slice(&bytes)).and_then(|plain| parse(&plain)));
-        }
-        at += RECORD as u64;
+fn read_records(mut file: &File, crypt: &Crypt, records: &mut Vec<Record>) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_end(&mut bytes)?;
+    for record in bytes.chunks_exact(RECORD).filter(|record| **record != [0; RECORD]) {
+        records.extend(crypt.open(PLACE, Bytes::copy_from_slice(record)).and_then(|plain| parse(&plain)));
     }
     Ok(())
 }

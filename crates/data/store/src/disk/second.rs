@@ -4,11 +4,14 @@ use cloudpal_log::StorageError;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 /// Runs the second place on a thread of its own, so that its sync and the engine's overlap.
 pub(crate) struct Second {
     lengths: Arc<Mutex<State>>,
-    jobs: Sender<Job>,
+    /// None only while this is dropped.
+    jobs: Option<Sender<Job>>,
+    worker: Option<JoinHandle<()>>,
 }
 
 struct State {
@@ -32,7 +35,7 @@ impl Second {
         let lengths = Arc::new(Mutex::new(State { lengths, recorded: 0, confirmed: 0 }));
         let (jobs, todo) = channel::<Job>();
         let worker = Arc::clone(&lengths);
-        std::thread::Builder::new().name("store-lengths".into()).spawn(move || {
+        let run = move || {
             while let Ok(job) = todo.recv() {
                 let mut state = worker.lock().unwrap_or_else(PoisonError::into_inner);
                 let result = state.lengths.record(&job.marks);
@@ -41,8 +44,9 @@ impl Second {
                 // The caller may have gone: then nobody acknowledges anything.
                 let _gone = job.done.send(result);
             }
-        })?;
-        Ok(Second { lengths, jobs })
+        };
+        let thread = std::thread::Builder::new().name("store-lengths".into()).spawn(run)?;
+        Ok(Second { lengths, jobs: Some(jobs), worker: Some(thread) })
     }
 
     /// Begins to record `marks`.
@@ -52,7 +56,7 @@ impl Second {
         }
         let (done, result) = channel();
         // A send fails only when the thread is gone; then `wait` finds the channel closed.
-        let _closed = self.jobs.send(Job { marks, done });
+        let _closed = self.jobs.as_ref().map(|jobs| jobs.send(Job { marks, done }));
         Pending(Some(result))
     }
 
@@ -87,6 +91,15 @@ impl Second {
 impl Second {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Second {
+    /// Whoever closes a store may take its disk away: its files are closed when this returns.
+    fn drop(&mut self) {
+        self.jobs = None;
+        // A panic over there was told where it happened.
+        let _ended = self.worker.take().map(JoinHandle::join);
     }
 }
 
