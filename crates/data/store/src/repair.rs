@@ -1,7 +1,8 @@
-use crate::disk::{Engine, Folder, FormatError, LogId, LogStorage, Place, Write, file_fault, salvage};
+use crate::disk::{Engine, Folder, FormatError, LogId, LogStorage, Place, Write};
 use crate::open::{OpenedStore, open_taken};
 use crate::registry::{Record, put_record};
-use crate::{Access, Loss, OpenError, Options, StoreKey};
+use crate::{Access, Extent, Loss, OpenError, Options, StoreKey};
+use cloudpal_log::{BlockRequest, ProofRequest, RequestError};
 use cloudpal_log::{Durability, Log, Slot, Storage, StorageError, Table};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 /// What a repair found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repaired {
-    /// The engine did not open. Its files were set aside in this folder, and what could be read was taken over.
+    /// The engine did not open or could not be read. Its files were set aside in this folder, and what could be read of
+    /// them was taken over.
     pub set_aside: Option<PathBuf>,
     /// Logs of which something is missing. All others are whole.
     pub logs: Vec<LogRepaired>,
@@ -33,34 +35,40 @@ pub struct LogRepaired {
 /// Checks every record of the store in `dir`, drops what is damaged and reports what is missing. It takes as long as
 /// reading everything. Open the store afterwards and connect peers: what they have heals by itself or by
 /// [`Session::fetch`](crate::Session::fetch).
+///
+/// Where the engine does not open, or cannot read all of its files, those are set aside, and every record that can be
+/// read in them comes into a new engine. What it cannot bring back, and does not always tell: a log's user data, and who may have
+/// a log, when the record of that is damaged (the log is open to anyone then); the name of a log that it knows only by its length; logs
+/// of which nothing at all can be read and whose length was never synced.
 pub fn repair(dir: &Path, key: &StoreKey, options: &Options) -> Result<Repaired, OpenError> {
-    let file = |source| OpenError::File { path: dir.to_owned(), source };
-    let (folder, proven) = match Folder::take(dir, key) {
+    let (folder, mut proven) = match Folder::take(dir, key) {
         Err(FormatError::Damaged { .. }) => (Folder::lock(dir)?, false),
         other => (other?, true),
     };
-    let (opened, set_aside) = match open_taken(folder, key, options) {
-        // With the wrong key nothing may be set aside: it would all look damaged.
-        Err(OpenError::Engine { .. }) if proven => {
-            let aside = aside(dir).map_err(file)?;
-            (open_taken(Folder::lock(dir)?, key, options)?, Some(aside))
+    let checked = open_taken(folder, key, options).and_then(|opened| {
+        if !proven {
+            prove(&opened, dir)?;
+            opened.folder.rewrite(key).map_err(|source| OpenError::File { path: dir.to_owned(), source })?;
+            proven = true;
         }
-        opened => (opened?, None),
-    };
-    if !proven {
-        prove(&opened, dir)?;
-        opened.folder.rewrite(key).map_err(file)?;
+        check_all(opened, dir)
+    });
+    match checked {
+        // With the wrong key nothing may be set aside: it would all look damaged.
+        Err(OpenError::Engine { .. }) if proven => begin_anew(dir, key, options),
+        checked => Ok(Repaired { set_aside: None, logs: checked? }),
     }
-    let fault = |source| OpenError::Engine { path: dir.to_owned(), source };
-    let OpenedStore { engine, mut losses, known, folder: _held, .. } = opened;
-    let engine = Arc::new(engine);
-    if let Some(aside) = &set_aside {
-        take_over(&engine, aside).map_err(fault)?;
-        losses = crate::open::compare(&engine, &known).map_err(fault)?;
-    }
-    let logs = check_all(&engine, losses).map_err(fault)?;
-    engine.close().map_err(fault)?;
-    Ok(Repaired { set_aside, logs })
+}
+
+/// Sets the engine's files aside and makes a new engine of what can be read in them.
+fn begin_anew(dir: &Path, key: &StoreKey, options: &Options) -> Result<Repaired, OpenError> {
+    let folder = Folder::lock(dir)?;
+    let aside = aside(dir).map_err(|source| OpenError::File { path: dir.to_owned(), source })?;
+    let mut opened = open_taken(folder, key, options)?;
+    let taken = opened.engine.take_over(&aside);
+    let losses = taken.and_then(|()| crate::open::compare(&opened.engine, &opened.known));
+    opened.losses = losses.map_err(|source| OpenError::Engine { path: dir.to_owned(), source })?;
+    Ok(Repaired { set_aside: Some(aside), logs: check_all(opened, dir)? })
 }
 
 /// Whether this is the store's key, when the file that tells is damaged: something must open with it, or nothing be
@@ -87,22 +95,15 @@ fn aside(dir: &Path) -> std::io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Brings in what the journals of a damaged engine hold.
-fn take_over(engine: &Engine, aside: &Path) -> Result<(), StorageError> {
-    let fault = |error| file_fault("read", error);
-    let mut journals: Vec<PathBuf> = std::fs::read_dir(aside)
-        .map_err(fault)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jnl"))
-        .collect();
-    journals.sort_by_key(|path| path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok()));
-    for journal in journals {
-        engine.restore(&salvage(&std::fs::read(journal).map_err(fault)?))?;
-    }
-    Ok(())
+/// Checks all logs of an open store and closes it.
+fn check_all(opened: OpenedStore, dir: &Path) -> Result<Vec<LogRepaired>, OpenError> {
+    let OpenedStore { engine, losses, folder: _held, .. } = opened;
+    let engine = Arc::new(engine);
+    let checked = check_logs(&engine, losses).and_then(|logs| engine.close().map(|()| logs));
+    checked.map_err(|source| OpenError::Engine { path: dir.to_owned(), source })
 }
 
-fn check_all(
+fn check_logs(
     engine: &Arc<Engine>,
     mut losses: HashMap<LogId, Loss>,
 ) -> Result<Vec<LogRepaired>, StorageError> {
@@ -122,7 +123,8 @@ fn check_all(
     let mut found = Vec::new();
     for (id, record) in records {
         let (blocks, emptied) = check_log(engine, id, &record)?;
-        let loss = losses.remove(&id);
+        let now = |loss: Loss| if emptied { Loss { has: Extent::default(), ..loss } } else { loss };
+        let loss = losses.remove(&id).map(now);
         if emptied || !blocks.is_empty() || loss.is_some() {
             found.push(LogRepaired { key: record.key, blocks, emptied, loss });
         }
@@ -131,7 +133,8 @@ fn check_all(
     Ok(found)
 }
 
-/// Checks one log: every record must open, and every block that counts as held must be there.
+/// Checks one log: every record must open, and every block that counts as held must be there and be the one that was
+/// signed. Bodies that do not count as held are removed: they were cleared once.
 fn check_log(
     engine: &Arc<Engine>,
     id: LogId,
@@ -151,17 +154,36 @@ fn check_log(
     };
     let mut missing: Vec<Range<u64>> = Vec::new();
     for index in 0..log.length() {
-        if log.has(index) && log.storage().get(Slot::new(Table::Block, index))?.is_none() {
+        if log.has(index) && !is_right(&log, index)? {
             match missing.last_mut().filter(|run| run.end == index) {
                 Some(run) => run.end += 1,
                 None => missing.push(index..index + 1),
             }
         }
     }
+    let mut cleared = Vec::new();
+    let (first, end) = Place::table(id, Table::Block);
+    engine.places(&first, &end, &mut |place, _| {
+        cleared.extend((!log.has(place.key())).then_some(*place));
+    })?;
+    remove(engine, &cleared)?;
     for run in &missing {
         log.clear(run.clone(), Durability::Relaxed)?;
     }
     Ok((missing, false))
+}
+
+/// Whether the body of a block is there and has the hash that the tree says.
+fn is_right(log: &Log<LogStorage>, index: u64) -> Result<bool, StorageError> {
+    let nodes = log.missing_nodes(2 * index)?;
+    let block = Some(BlockRequest { index, nodes });
+    match log.proof(&ProofRequest { fork: log.fork(), block, ..ProofRequest::default() }) {
+        Ok(proof) => Ok(!log.verify(&proof).is_err_and(|error| error.blames_peer())),
+        Err(RequestError::Storage(StorageError::Damaged { .. })) => Ok(false),
+        Err(RequestError::Storage(error)) => Err(error),
+        // A tree with holes proves nothing, to nobody.
+        Err(_) => Ok(log.storage().get(Slot::new(Table::Block, index))?.is_some()),
+    }
 }
 
 fn damaged_places(engine: &Engine, id: LogId) -> Result<Vec<Place>, StorageError> {

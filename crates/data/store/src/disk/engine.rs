@@ -2,6 +2,7 @@ use super::crypt::Crypt;
 use super::fault::{damaged, engine_fault, file_fault, guarded};
 use super::group::Group;
 use super::lengths::{Lengths, LogId, Mark};
+use super::lists;
 use super::parcel;
 use super::place::{Place, Room};
 use super::rooms::{Rooms, make};
@@ -77,8 +78,10 @@ impl Engine {
         memory: Memory,
         space: Space,
     ) -> Result<Self, StorageError> {
-        if !folder.exists() {
-            make(&folder, memory)?;
+        if folder.exists() {
+            lists::check(&folder)?
+        } else {
+            make(&folder, memory)?
         }
         let open = guarded(|| Rooms::new(&folder, memory)).map_err(|error| engine_fault("open", error))?;
         let second = Second::start(lengths).map_err(|error| file_fault("open", error))?;
@@ -282,6 +285,7 @@ impl Engine {
 
     pub(super) fn rotate(&self, open: &Rooms, room: &Keyspace) -> Result<(), StorageError> {
         self.wait_flushed(open, room)?;
+        open.reserve().map_err(|error| self.stop("flush", error.into()))?;
         room.rotate_memtable().map_err(|error| self.stop("flush", error))?;
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! compression, keyspace u64, key length u16, value length u32, length on disk u32, key, value; clear = 4,
 //! keyspace u64; end = 3, xxh3 of the entries between, "FJL" 3.
 
+use super::tables::{Version, What};
 use rustix::fs::SeekFrom as RawSeek;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -34,6 +35,25 @@ pub(crate) struct Item {
     pub key: Vec<u8>,
     /// None when the key was removed.
     pub value: Option<Vec<u8>>,
+}
+
+/// Changes that were made at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// How many batches the engine had counted.
+    pub count: u64,
+    pub items: Vec<Item>,
+}
+
+impl Batch {
+    /// The same, as a table would have them.
+    pub(super) fn versions(self) -> impl Iterator<Item = Version> {
+        let count = self.count;
+        self.items.into_iter().map(move |Item { key, value, .. }| {
+            let what = value.map_or(What::Removed, What::Value);
+            Version { key, count, what }
+        })
+    }
 }
 
 /// Checks all journals of the engine in `engine`, oldest first, and cuts each after its last whole batch. Returns
@@ -68,14 +88,17 @@ pub(crate) fn empty(engine: &Path) -> io::Result<()> {
 }
 
 /// Whole batches anywhere in `tail`, in order. Looks for the next start where bytes make no sense.
-pub(crate) fn salvage(tail: &[u8]) -> Vec<Vec<Item>> {
+pub(crate) fn salvage(tail: &[u8]) -> Vec<Batch> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(rest) = tail.get(at..).filter(|rest| !rest.is_empty()) {
         let mut items = Vec::new();
         match batch(&mut &rest[..], rest.len() as u64, Some(&mut items)) {
             Ok(Some(whole)) => {
-                found.push(items);
+                let after = found.last().map_or(0, |batch: &Batch| batch.count);
+                let fits = whole.count > after && (after == 0 || whole.count - after < LEAP);
+                let count = if fits { whole.count } else { after + 1 };
+                found.push(Batch { count, items });
                 at += whole.len as usize;
             }
             _ => at += 1 + rest[1..].iter().position(|byte| *byte == START).unwrap_or(rest.len()),
@@ -299,7 +322,9 @@ mod tests {
             bad[at] ^= 0x21;
             let found = salvage(&bad);
             assert!(found.len() >= 19, "byte {at}: {}", found.len());
-            assert!(found.iter().all(|batch| all.contains(batch)), "byte {at}: a batch that nobody wrote");
+            let wrote = |batch: &Batch| all.iter().any(|good| good.items == batch.items);
+            assert!(found.iter().all(wrote), "byte {at}: a batch that nobody wrote");
+            assert!(found.is_sorted_by_key(|batch| batch.count), "byte {at}");
         }
     }
 

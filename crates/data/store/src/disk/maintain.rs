@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, State};
 use super::fault::{engine_fault, file_fault, guarded};
-use super::journal::{self, Item};
+use super::journal::{self, Batch};
 use super::lengths::LogId;
 use super::place::Place;
 use super::rooms::Rooms;
@@ -26,6 +26,7 @@ impl Engine {
                     self.rotate(open, room)?;
                     self.wait_flushed(open, room)?;
                     drop(lag);
+                    open.reserve().map_err(|error| self.stop("compact", error.into()))?;
                     room.major_compact().map_err(|error| engine_fault("compact", error))?;
                 }
             }
@@ -73,10 +74,10 @@ impl Engine {
 
     /// Brings back what was cut off the journal behind damage: batches that were whole, record by record, each only if
     /// it opens in its place. Returns how many batches.
-    pub(crate) fn restore(&self, batches: &[Vec<Item>]) -> Result<usize, StorageError> {
+    pub(crate) fn restore(&self, batches: &[Batch]) -> Result<usize, StorageError> {
         let state = self.alive()?;
         let open = state.open()?;
-        for items in batches {
+        for Batch { items, .. } in batches {
             let mut batch = open.db.batch();
             for item in items {
                 let room = [&open.small, &open.bodies].into_iter().find(|room| room.id() == item.keyspace);

@@ -7,13 +7,17 @@ mod format;
 mod group;
 mod journal;
 mod lengths;
+mod lists;
 mod maintain;
 mod parcel;
 mod place;
+mod reserve;
 mod rooms;
+mod salvage;
 mod second;
 mod space;
 mod storage;
+mod tables;
 mod tail;
 
 pub(crate) use crypt::{Crypt, OVERHEAD};

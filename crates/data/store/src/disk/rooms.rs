@@ -1,9 +1,10 @@
 use super::fault::{engine_fault, file_fault, guarded};
 use super::place::Room;
+use super::reserve::reserve;
 use super::tail::Tail;
 use crate::options::Memory;
 use cloudpal_log::StorageError;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
 use std::fs::File;
 use std::path::Path;
 
@@ -41,8 +42,17 @@ impl Rooms {
         let bodies = db.keyspace("bodies", || options().with_kv_separation(Some(apart)))?;
         // fjall 3.1 leaves the names of new folders to chance.
         File::open(folder.join("keyspaces"))?.sync_all()?;
-        let tail = Tail::new(folder)?;
-        Ok(Rooms { db, small, bodies, tail })
+        let rooms = Rooms { db, small, bodies, tail: Tail::new(folder)? };
+        // What the engine begins by itself when it is opened it may have begun without names.
+        if rooms.bodies.sealed_memtable_count() > 0 || rooms.bodies.tree.l0_run_count() > 0 {
+            rooms.reserve()?;
+        }
+        Ok(rooms)
+    }
+
+    /// To be called before anything is flushed or compacted.
+    pub(super) fn reserve(&self) -> std::io::Result<()> {
+        reserve(&self.bodies.path().join("blobs"))
     }
 
     pub(super) fn room(&self, room: Room) -> &Keyspace {
