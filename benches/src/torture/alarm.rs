@@ -8,8 +8,10 @@ use std::time::Duration;
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static WATCH: Once = Once::new();
 
-/// A disk that answers at once leaves nothing to wait this long for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A disk that answers at once leaves nothing to wait this long for. Counted in ticks, so that a machine that stood still
+/// in between (it may be stopped while others measure) counts as one.
+const PATIENCE: u32 = 600;
+const TICK: Duration = Duration::from_millis(100);
 
 /// Panics are kept from now on, wherever they happen, and printed as before.
 pub fn watch() {
@@ -32,10 +34,9 @@ pub fn guarded<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     watch();
     let (sender, receiver) = mpsc::channel();
     let worker = thread::spawn(move || drop(sender.send(work())));
-    let result = receiver.recv_timeout(PATIENCE);
-    if matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
-        return Err(Wrong::Hung);
-    }
+    let waits = (0..PATIENCE).map(|_| receiver.recv_timeout(TICK));
+    let answered = waits.into_iter().find(|result| !matches!(result, Err(mpsc::RecvTimeoutError::Timeout)));
+    let Some(result) = answered else { return Err(Wrong::Hung) };
     // Its last act was to send; threads that it left behind may still panic, and are noticed by whoever is next.
     let _ = worker.join();
     match panics().pop() {

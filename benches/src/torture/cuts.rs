@@ -1,14 +1,18 @@
 //! Power lost at any point: records what a store does to its disk, then opens what could be left of it
 //! after each operation.
 
+use crate::alarm;
 use crate::chance::Chance;
 use crate::disk::{Fate, History, Mounted, Op, Recorder, Tree};
 use crate::judge::{self, Wrong};
-use crate::program::{Block, Program, Step};
-use crate::subject::Subject;
+use crate::program::{Block, Program};
+use crate::subject::{Subject, take};
+use crate::workers::{self, Progress};
 use anyhow::{Context as _, Result};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
+use std::sync::Arc;
+
+/// While recording, the store is closed and opened again after so many steps.
+const REOPENED_AFTER: u64 = 400;
 
 /// What to record and how much of it to try.
 pub struct Plan {
@@ -33,27 +37,25 @@ pub struct Outcome {
     pub cuts: u64,
     /// Disks that were opened: several for a cut where anything is left to chance.
     pub images: u64,
+    /// Disks that were not opened because they are the one before to the last byte, and may hold the same.
+    pub repeated: u64,
     /// What was wrong, with where.
     pub wrong: Vec<(String, Wrong)>,
-}
-
-struct Image {
-    tree: Tree,
-    states: [Arc<[Block]>; 2],
-    place: String,
 }
 
 /// Records a run.
 pub fn record(subject: Subject, program: &Program, steps: u64) -> Result<Vec<Op>> {
     let mounted = Mounted::new(Recorder::new(Tree::default(), None))?;
     let disk = mounted.recorder();
-    let mut victim = subject.open(mounted.path()).context("cannot make a store on the recording disk")?;
+    let open = || subject.open(mounted.path()).context("cannot open a store on the recording disk");
+    let mut victim = open()?;
     for number in 1..=steps {
-        disk.mark(Op::Begun(number));
-        match program.step(number, victim.length()?) {
-            Step::Append(blocks) => drop(victim.append(&blocks)?),
-            Step::Truncate(length) => victim.truncate(length)?,
+        if number.is_multiple_of(REOPENED_AFTER) {
+            drop(victim);
+            victim = open()?;
         }
+        disk.mark(Op::Begun(number));
+        take(victim.as_mut(), program, number)?;
         disk.mark(Op::Done(number));
     }
     drop(victim);
@@ -63,76 +65,134 @@ pub fn record(subject: Subject, program: &Program, steps: u64) -> Result<Vec<Op>
 /// Records a run, cuts it, opens what is left, judges.
 pub fn run(plan: &Plan) -> Result<Outcome> {
     let ops = record(plan.subject, &plan.program, plan.steps)?;
-    let total = ops.iter().filter(|op| !matches!(op, Op::Begun(_))).count() as u64;
-    let spread = plan.at_most.map_or(1, |most| total.div_ceil(most.max(1)));
-    let outcome = Mutex::new(Outcome { ops: total, ..Outcome::default() });
-    let (sender, receiver) = mpsc::sync_channel::<Image>(8);
-    let receiver = Mutex::new(receiver);
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, |cores| cores.get()) {
-            scope.spawn(|| {
-                loop {
-                    let next = receiver.lock().map(|receiver| receiver.recv());
-                    let Ok(Ok(image)) = next else { return };
-                    let verdict = open(plan, &image);
-                    if let Ok(mut outcome) = outcome.lock() {
-                        outcome.images += 1;
-                        outcome.wrong.extend(verdict.err().map(|wrong| (image.place, wrong)));
-                    }
-                }
-            });
-        }
-        let cuts = cut(plan, ops, spread, |image| sender.send(image).is_ok());
-        drop(sender);
-        if let Ok(mut outcome) = outcome.lock() {
-            outcome.cuts = cuts;
-        }
+    let mut cutter = Cutter::new(plan, ops);
+    let (subject, program) = (plan.subject, plan.program);
+    let verdicts = workers::all(&mut cutter, |image: Image| {
+        let place = image.place.clone();
+        let opened = alarm::guarded(move || open(subject, &program, &image));
+        opened.and_then(|opened| opened).err().map(|wrong| (place, wrong))
     });
-    Ok(outcome.into_inner().unwrap_or_default())
+    Ok(Outcome { wrong: verdicts.into_iter().flatten().collect(), ..cutter.outcome })
 }
 
-fn cut(plan: &Plan, ops: Vec<Op>, spread: u64, mut send: impl FnMut(Image) -> bool) -> u64 {
-    let mut history = History::new(Tree::default(), ops);
-    let (mut done, mut begun) = (Arc::<[Block]>::from([]), Arc::<[Block]>::from([]));
-    let (mut done_step, mut begun_step) = (0, 0);
-    let (mut number, mut cuts) = (0, 0);
-    while let Some(point) = history.advance() {
-        if history.begun > begun_step {
-            begun_step = history.begun;
-            begun = plan.program.after(begun_step, begun.to_vec()).into();
+struct Image {
+    tree: Tree,
+    states: [Arc<[Block]>; 2],
+    place: String,
+}
+
+/// All images of a run, made one after the other.
+struct Cutter<'a> {
+    plan: &'a Plan,
+    history: History,
+    /// Of each so many points one is a cut.
+    spread: u64,
+    points: u64,
+    progress: Progress,
+    outcome: Outcome,
+    /// Blocks after the last step that was done, and after the last that was begun.
+    states: [Arc<[Block]>; 2],
+    steps: [u64; 2],
+    /// What is still to be tried here.
+    fates: Vec<Fate>,
+    /// What the last image without anything uncertain came from.
+    dropped: Option<(u64, [u64; 2])>,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(plan: &'a Plan, ops: Vec<Op>) -> Self {
+        let ops_of_disk = ops.iter().filter(|op| !matches!(op, Op::Begun(_) | Op::Done(_))).count() as u64;
+        let points = ops.iter().filter(|op| !matches!(op, Op::Begun(_))).count() as u64;
+        let none = Arc::<[Block]>::from([]);
+        Self {
+            plan,
+            history: History::new(Tree::default(), ops),
+            spread: plan.at_most.map_or(1, |most| points.div_ceil(most.max(1))),
+            points: 0,
+            progress: Progress::new("operations", points),
+            outcome: Outcome { ops: ops_of_disk, ..Outcome::default() },
+            states: [Arc::clone(&none), none],
+            steps: [0, 0],
+            fates: Vec::new(),
+            dropped: None,
         }
-        if history.done > done_step {
-            (done_step, done) = (history.done, Arc::clone(&begun));
-        }
-        if !point {
-            continue;
-        }
-        number += 1;
-        if number % spread != 0 {
-            continue;
-        }
-        cuts += 1;
-        let turn = Fate::ALL[(cuts % Fate::ALL.len() as u64) as usize];
-        for fate in Fate::ALL {
-            let wanted = fate == turn || cuts % plan.all_fates_once_in == 0;
-            if !wanted || (history.certain() && fate != turn) {
-                continue;
+    }
+
+    /// Goes to the next cut. None at the end.
+    fn advance(&mut self) -> Option<()> {
+        loop {
+            let point = self.history.advance()?;
+            let [done, begun] = &mut self.states;
+            if self.history.begun > self.steps[1] {
+                self.steps[1] = self.history.begun;
+                *begun = self.plan.program.after(self.steps[1], begun.to_vec()).into();
             }
-            let mut chance = Chance::of(plan.program.seed ^ fate as u64, number);
-            let tree = history.image(fate, &mut chance);
-            let place = format!("after operation {}, {fate:?}, step {done_step} done", history.position());
-            if !send(Image { tree, states: [Arc::clone(&done), Arc::clone(&begun)], place }) {
-                return cuts;
+            if self.history.done > self.steps[0] {
+                self.steps[0] = self.history.done;
+                *done = Arc::clone(begun);
+            }
+            if point {
+                self.points += 1;
+                self.progress.at(self.points);
+                if self.points.is_multiple_of(self.spread) {
+                    self.outcome.cuts += 1;
+                    self.fates = self.wanted();
+                    return Some(());
+                }
             }
         }
     }
-    cuts
+
+    /// What to try at this cut.
+    fn wanted(&mut self) -> Vec<Fate> {
+        let cuts = self.outcome.cuts;
+        let turn = Fate::ALL[(cuts % Fate::ALL.len() as u64) as usize];
+        if self.history.certain() {
+            return self.once(vec![Fate::Dropped]);
+        }
+        if cuts.is_multiple_of(self.plan.all_fates_once_in) {
+            return self.once(Fate::ALL.to_vec());
+        }
+        self.once(vec![turn])
+    }
+
+    /// Without the one that drops everything uncertain, if nothing became certain since that was tried.
+    fn once(&mut self, mut fates: Vec<Fate>) -> Vec<Fate> {
+        if fates.contains(&Fate::Dropped) {
+            let now = Some((self.history.syncs, self.steps));
+            if self.dropped == now {
+                fates.retain(|fate| *fate != Fate::Dropped);
+                self.outcome.repeated += 1;
+            }
+            self.dropped = now;
+        }
+        fates
+    }
 }
 
-fn open(plan: &Plan, image: &Image) -> Result<(), Wrong> {
+impl Iterator for Cutter<'_> {
+    type Item = Image;
+
+    fn next(&mut self) -> Option<Image> {
+        while self.fates.is_empty() {
+            self.advance()?;
+        }
+        let fate = self.fates.pop()?;
+        self.outcome.images += 1;
+        let mut chance = Chance::of(self.plan.program.seed ^ fate as u64, self.points);
+        let at = self.history.position();
+        Some(Image {
+            tree: self.history.image(fate, &mut chance),
+            states: self.states.clone(),
+            place: format!("after operation {at}, {fate:?}, step {} done", self.steps[0]),
+        })
+    }
+}
+
+fn open(subject: Subject, program: &Program, image: &Image) -> Result<(), Wrong> {
     let fail = |error: anyhow::Error| Wrong::Lost(format!("the image cannot be laid out: {error:#}"));
     let folder = crate::place::fast_folder().map_err(fail)?;
     image.tree.lay(folder.path()).map_err(fail)?;
     let states = [&*image.states[0], &*image.states[1]];
-    judge::folder(plan.subject, folder.path(), &plan.program, &states)
+    judge::folder(subject, folder.path(), program, &states)
 }

@@ -6,8 +6,9 @@ use crate::chance::Chance;
 use crate::disk::{Fate, Fault, History, Mounted, Recorder, Tree, Trouble};
 use crate::judge::{self, Wrong};
 use crate::place::fast_folder;
-use crate::program::{Block, Program, Step};
-use crate::subject::{Subject, Victim};
+use crate::program::{Block, Program};
+use crate::subject::{Subject, take};
+use crate::workers::{self, Progress};
 use anyhow::{Context as _, Result};
 use std::sync::Arc;
 
@@ -52,28 +53,39 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
         let start = Arc::new(healthy(plan, before)?);
         let calls = calls(plan, before, &start)?;
         let spread = plan.at_most.map_or(1, |most| calls.div_ceil(most.max(1)));
-        for trouble in [Trouble::Once, Trouble::ForEver, Trouble::Full] {
-            for at in (0..calls).step_by(spread as usize) {
-                let fault = Fault { at, trouble };
-                let (subject, program, steps) = (plan.subject, plan.program, plan.steps);
-                let start = Arc::clone(&start);
-                let ended = alarm::guarded(move || one(subject, program, before, steps, &start, fault));
-                let place = format!("call {at} fails, {trouble:?}, after {before} good steps");
-                match ended.and_then(|ended| ended) {
-                    Ok(run) => {
-                        outcome.faults += u64::from(run.hit);
-                        outcome.refusals += run.refusals;
-                        outcome.acknowledged += run.acknowledged;
-                    }
-                    Err(wrong) => {
-                        outcome.faults += 1;
-                        outcome.wrong.push((place, wrong));
-                    }
-                }
-            }
+        let troubles = [Trouble::Once, Trouble::ForEver, Trouble::Full].into_iter();
+        let faults = troubles
+            .flat_map(|trouble| (0..calls).step_by(spread as usize).map(move |at| Fault { at, trouble }));
+        let (subject, program, steps) = (plan.subject, plan.program, plan.steps);
+        let progress = Progress::new("faults", 3 * calls.div_ceil(spread));
+        let ended = workers::all((1..).zip(faults), |(number, fault)| {
+            progress.at(number);
+            let start = Arc::clone(&start);
+            let ended = alarm::guarded(move || one(subject, program, before, steps, &start, fault));
+            let place = format!("call {} fails, {:?}, after {before} good steps", fault.at, fault.trouble);
+            ended.and_then(|ended| ended).map_err(|wrong| (place, wrong))
+        });
+        for ended in ended {
+            outcome.add(ended);
         }
     }
     Ok(outcome)
+}
+
+impl Outcome {
+    fn add(&mut self, ended: Result<Run, (String, Wrong)>) {
+        match ended {
+            Ok(run) => {
+                self.faults += u64::from(run.hit);
+                self.refusals += run.refusals;
+                self.acknowledged += run.acknowledged;
+            }
+            Err(wrong) => {
+                self.faults += 1;
+                self.wrong.push(wrong);
+            }
+        }
+    }
 }
 
 /// A disk with a store on it that took some steps, or an empty one.
@@ -101,18 +113,6 @@ fn calls(plan: &Plan, before: u64, start: &Tree) -> Result<u64> {
     Ok(mounted.recorder().calls().0)
 }
 
-fn take(victim: &mut dyn Victim, program: &Program, number: u64) -> Result<()> {
-    let length = victim.length()?;
-    match program.step(number, length) {
-        Step::Append(blocks) => {
-            let first = victim.append(&blocks)?;
-            anyhow::ensure!(first == length, "appended at {first} when there were {length} blocks");
-        }
-        Step::Truncate(length) => victim.truncate(length)?,
-    }
-    Ok(())
-}
-
 fn one(
     subject: Subject,
     program: Program,
@@ -137,7 +137,7 @@ fn one(
             match taken {
                 Ok(()) => {
                     if after.is_empty() {
-                        return Err(Wrong::Lost(format!("while open it came to {length} blocks")));
+                        return Err(Wrong::FalseAck(format!("while open it came to {length} blocks")));
                     }
                     run.acknowledged += u64::from(disk.calls().1 > 0);
                     states = after;
@@ -163,7 +163,7 @@ fn one(
     for (image, how) in images {
         let what = disk.first_failed();
         again(subject, &program, number, &image, &states).map_err(|wrong| match wrong {
-            Wrong::Lost(text) => Wrong::Lost(format!("{what}; {how}: {text}")),
+            Wrong::Lost(text) => Wrong::FalseAck(format!("{what}; {how}: {text}")),
             Wrong::Unopenable(text) => Wrong::Unopenable(format!("{what}; {how}: {text}")),
             other => other,
         })?;

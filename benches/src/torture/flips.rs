@@ -5,10 +5,12 @@ use crate::chance::Chance;
 use crate::disk::{Mounted, Node, Op, Recorder, Tree};
 use crate::judge::{self, Wrong};
 use crate::place::fast_folder;
-use crate::program::{Block, Program, Step};
-use crate::subject::{Peer, Subject};
+use crate::program::{Block, Program};
+use crate::subject::{Peer, Subject, take};
+use crate::workers::{self, Progress};
 use anyhow::Result;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What to flip.
 pub struct Plan {
@@ -49,47 +51,76 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     let places: Vec<(Node, u64)> = places(&tree);
     let spread = plan.at_most.map_or(1, |most| (places.len() as u64).div_ceil(most.max(1)));
     let mut outcome = Outcome { bytes: places.len() as u64, ..Outcome::default() };
-    for (number, &(node, offset)) in places.iter().enumerate().step_by(spread.max(1) as usize) {
-        let mut chance = Chance::of(plan.program.seed, number as u64);
-        let mut flipped = Tree::clone(&tree);
+    let progress = Progress::new("bytes", outcome.bytes);
+    let noticed = AtomicU64::new(0);
+    let flips = (1..).zip(&places).step_by(spread.max(1) as usize);
+    let ended = workers::all(flips, |(number, &(node, offset))| {
+        progress.at(number);
+        let flip = Flip::new(&tree, node, offset, Chance::of(plan.program.seed, number));
+        let (subject, program) = (plan.subject, plan.program);
+        let guarded = (Arc::clone(&flip.tree), Arc::clone(&state));
+        let read = alarm::guarded(move || read(subject, &program, &guarded.0, &guarded.1));
+        let whole = read.and_then(|read| read).map_err(|wrong| (flip.place.clone(), wrong))?;
+        let number = if whole { 0 } else { 1 + noticed.fetch_add(1, Ordering::Relaxed) };
+        let Some(peer) = peer.clone().filter(|_| !whole && number.is_multiple_of(plan.heal_once_in)) else {
+            return Ok(if whole { Found::Unharmed } else { Found::Noticed });
+        };
+        let guarded = (flip.tree, Arc::clone(&state));
+        let healed = alarm::guarded(move || heal(subject, &program, &guarded.0, &guarded.1, &peer));
+        healed.and_then(|healed| healed).map_err(|wrong| (format!("{}, healing", flip.place), wrong))?;
+        Ok(Found::Healed)
+    });
+    for ended in ended {
+        outcome.add(ended);
+    }
+    Ok(outcome)
+}
+
+/// What a flip did.
+enum Found {
+    Unharmed,
+    Noticed,
+    /// It was noticed, and mended.
+    Healed,
+}
+
+impl Outcome {
+    fn add(&mut self, ended: Result<Found, (String, Wrong)>) {
+        self.flips += 1;
+        match ended {
+            Ok(Found::Unharmed) => self.unharmed += 1,
+            Ok(Found::Noticed) => self.noticed += 1,
+            Ok(Found::Healed) => {
+                self.noticed += 1;
+                self.healed += 1;
+            }
+            Err(wrong) => self.wrong.push(wrong),
+        }
+    }
+}
+
+/// A store with one bit that is not as it was.
+struct Flip {
+    tree: Arc<Tree>,
+    place: String,
+}
+
+impl Flip {
+    fn new(tree: &Tree, node: Node, offset: u64, mut chance: Chance) -> Self {
+        let mut flipped = tree.clone();
         let old = flipped.files.get(&node).map_or(0, |file| file.read(offset, 1)[0]);
         let new = old ^ (1 << chance.below(8));
         flipped.apply(&Op::Write { node, offset, data: Arc::from([new]) });
-        let (subject, program) = (plan.subject, plan.program);
-        outcome.flips += 1;
-        let flipped = Arc::new(flipped);
-        let guarded = (Arc::clone(&flipped), Arc::clone(&state));
-        let read = alarm::guarded(move || read(subject, &program, &guarded.0, &guarded.1));
-        let place = || format!("{} byte {offset}: {old:#x} to {new:#x}", tree.path(node));
-        match read.and_then(|read| read) {
-            Ok(true) => outcome.unharmed += 1,
-            Ok(false) => {
-                outcome.noticed += 1;
-                let Some(peer) = peer.clone().filter(|_| outcome.noticed.is_multiple_of(plan.heal_once_in))
-                else {
-                    continue;
-                };
-                let state = Arc::clone(&state);
-                let healed = alarm::guarded(move || heal(subject, &program, &flipped, &state, &peer));
-                match healed.and_then(|healed| healed) {
-                    Ok(()) => outcome.healed += 1,
-                    Err(wrong) => outcome.wrong.push((format!("{}, healing", place()), wrong)),
-                }
-            }
-            Err(wrong) => outcome.wrong.push((place(), wrong)),
-        }
+        let place = format!("{} byte {offset}: {old:#x} to {new:#x}", tree.path(node));
+        Self { tree: Arc::new(flipped), place }
     }
-    Ok(outcome)
 }
 
 fn small_store(plan: &Plan) -> Result<(Tree, Vec<Block>)> {
     let mounted = Mounted::new(Recorder::new(Tree::default(), None))?;
     let mut victim = plan.subject.open(mounted.path())?;
     for number in 1..=plan.steps {
-        match plan.program.step(number, victim.length()?) {
-            Step::Append(blocks) => drop(victim.append(&blocks)?),
-            Step::Truncate(length) => victim.truncate(length)?,
-        }
+        take(victim.as_mut(), &plan.program, number)?;
     }
     drop(victim);
     Ok((mounted.recorder().tree(), plan.program.state(plan.steps)))

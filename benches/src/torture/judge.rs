@@ -9,6 +9,8 @@ use std::path::Path;
 pub enum Wrong {
     /// It opened and something acknowledged is not there, or something is there that never was.
     Lost(String),
+    /// The same, where the step that is not there was acknowledged although a call of the disk had failed.
+    FalseAck(String),
     /// It would not open.
     Unopenable(String),
     /// It panicked, on whatever thread.

@@ -2,8 +2,10 @@
 
 use crate::chance::Chance;
 use crate::judge::{self, Wrong};
-use crate::program::{Program, Step};
-use crate::subject::Subject;
+use crate::place;
+use crate::program::Program;
+use crate::subject::{Subject, take};
+use crate::workers::Progress;
 use anyhow::{Context as _, Result};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -38,14 +40,15 @@ pub struct Outcome {
 
 /// Kills until the plan is done or something is wrong (what follows would be wrong because of that).
 pub fn run(plan: &Plan<'_>) -> Result<Outcome> {
-    let folder =
-        tempfile::Builder::new().prefix("cloudpal-kills-").tempdir().context("no temporary folder")?;
+    let folder = place::disk_folder()?;
+    let progress = Progress::new("kills", plan.kills);
     let mut outcome = Outcome::default();
     let (mut step, mut state) = (0, Vec::new());
     for number in 0..plan.kills {
         let mut chance = Chance::of(plan.program.seed, number);
         let (begun, done) = kill_one(plan, folder.path(), step, &mut chance)?;
         outcome.kills += 1;
+        progress.at(outcome.kills);
         outcome.while_opening += u64::from(begun == step);
         for passed in step + 1..=done {
             state = plan.program.after(passed, state);
@@ -107,12 +110,8 @@ pub fn victim(subject: Subject, program: &Program, folder: &Path, from: u64) -> 
     let mut victim = subject.open(folder)?;
     let mut out = std::io::stdout().lock();
     for number in from + 1.. {
-        let step = program.step(number, victim.length()?);
         writeln!(out, "begun {number}")?;
-        match step {
-            Step::Append(blocks) => drop(victim.append(&blocks)?),
-            Step::Truncate(length) => victim.truncate(length)?,
-        }
+        take(victim.as_mut(), program, number)?;
         writeln!(out, "done {number}")?;
     }
     Ok(())

@@ -26,6 +26,7 @@ mod place;
 mod program;
 mod report;
 mod subject;
+mod workers;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

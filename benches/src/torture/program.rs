@@ -10,6 +10,8 @@ pub enum Step {
     Append(Vec<Vec<u8>>),
     /// Forget everything from here on.
     Truncate(u64),
+    /// Give back the space of what was forgotten. Changes no block.
+    Tidy,
 }
 
 /// A block by where it came from: step and position in it. Its bytes follow from that.
@@ -22,6 +24,8 @@ pub struct Program {
     pub seed: u64,
     /// A truncate comes once in so many steps.
     pub truncate_once_in: u64,
+    /// And a tidying once in so many.
+    pub tidy_once_in: u64,
     /// Bytes of the largest block.
     pub largest: u64,
 }
@@ -29,7 +33,7 @@ pub struct Program {
 impl Program {
     /// What most runs use: mostly small blocks, a drive's 65,536 now and then.
     pub fn of(seed: u64) -> Self {
-        Self { seed, truncate_once_in: 40, largest: 65_536 }
+        Self { seed, truncate_once_in: 40, tidy_once_in: 250, largest: 65_536 }
     }
 
     /// A step, for a log that has `length` blocks before it.
@@ -43,6 +47,9 @@ impl Program {
                 chance.below(length)
             };
             return Step::Truncate(keep);
+        }
+        if chance.once_in(self.tidy_once_in) {
+            return Step::Tidy;
         }
         let count = if chance.once_in(8) { 1 + chance.below(24) } else { 1 };
         Step::Append((0..count as u32).map(|position| self.bytes((number, position))).collect())
@@ -65,6 +72,7 @@ impl Program {
         match self.step(number, blocks.len() as u64) {
             Step::Append(new) => blocks.extend((0..new.len() as u32).map(|position| (number, position))),
             Step::Truncate(length) => blocks.truncate(length as usize),
+            Step::Tidy => {}
         }
         blocks
     }
@@ -80,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_appends_truncates_and_stays_small() {
+    fn a_program_appends_truncates_tidies_and_stays_small() {
         let program = Program::of(3);
         let mut blocks = Vec::new();
-        let (mut appends, mut truncates, mut longest) = (0, 0, 0);
+        let (mut appends, mut truncates, mut tidied, mut longest) = (0, 0, 0, 0);
         for number in 1..=5000 {
             match program.step(number, blocks.len() as u64) {
                 Step::Append(_) => appends += 1,
@@ -91,11 +99,12 @@ mod tests {
                     assert!(length < blocks.len() as u64);
                     truncates += 1;
                 }
+                Step::Tidy => tidied += 1,
             }
             blocks = program.after(number, blocks);
             longest = longest.max(blocks.len());
         }
-        assert!(appends > 4000 && truncates > 50, "{appends} {truncates}");
+        assert!(appends > 4000 && truncates > 50 && tidied > 5, "{appends} {truncates} {tidied}");
         assert!((100..5000).contains(&longest), "{longest}");
         assert_eq!(program.state(5000), blocks);
     }

@@ -3,10 +3,12 @@
 use crate::judge::Wrong;
 use crate::program::Program;
 use crate::subject::Subject;
-use crate::{cuts, faults, flips, kills, liars};
+use crate::{cuts, faults, flips, kills, liars, place};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -58,108 +60,138 @@ impl Options {
 #[derive(Default)]
 struct Sum {
     lost: u64,
+    false_acks: u64,
     unopenable: u64,
     panicked: u64,
     hung: u64,
+    /// Probes that found nothing where there is something.
+    blind: u64,
+    parts: serde_json::Map<String, Value>,
 }
 
 impl Sum {
-    fn add(&mut self, part: &str, wrong: &[(String, Wrong)]) {
+    /// Adds a part: what was wrong, and what the report says about it.
+    fn add(&mut self, part: &str, wrong: &[(String, Wrong)], mut fields: Value) {
         for (number, (place, what)) in wrong.iter().enumerate() {
-            if number < 5 {
+            if number < 20 {
                 eprintln!("    {part}, {place}: {what:?}");
             }
             match what {
                 Wrong::Lost(_) => self.lost += 1,
+                Wrong::FalseAck(_) => self.false_acks += 1,
                 Wrong::Unopenable(_) => self.unopenable += 1,
                 Wrong::Panicked(_) => self.panicked += 1,
                 Wrong::Hung => self.hung += 1,
             }
         }
-        if wrong.len() > 5 {
-            eprintln!("    {part}: and {} more", wrong.len() - 5);
+        if wrong.len() > 20 {
+            eprintln!("    {part}: and {} more", wrong.len() - 20);
         }
+        fields["wrong"] = json!(wrong.len());
+        self.parts.insert(part.into(), fields);
     }
 
     fn clean(&self) -> bool {
-        self.lost + self.unopenable + self.panicked + self.hung == 0
+        self.lost + self.false_acks + self.unopenable + self.panicked + self.hung + self.blind == 0
     }
 }
 
 /// Runs the parts that were asked for. Fails when anything was lost, or when a control found nothing.
 pub fn torture(options: &Options) -> Result<ExitCode> {
-    let me = std::env::current_exe().context("cannot find out where this program lies")?;
-    let (subject, size, program) = (options.subject, options.size(), Program::of(options.seed));
+    place::begin()?;
+    let report = report(options);
+    place::end();
+    let report = report?;
+    print(&report, options.json);
+    Ok(if report["ok"] == json!(true) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn report(options: &Options) -> Result<Value> {
+    let since = Instant::now();
     let mut sum = Sum::default();
-    let mut blind = 0;
-    let mut parts = serde_json::Map::new();
-    if options.wants("cuts") {
-        eprintln!("==> power lost at every point of {} steps", size.steps);
-        let done = cuts::run(&cuts::Plan {
-            subject,
-            program,
-            steps: size.steps,
-            at_most: size.cuts,
-            all_fates_once_in: 8,
-        })?;
-        sum.add("cuts", &done.wrong);
-        let fields = json!({ "steps": size.steps, "operations": done.ops, "cut_points": done.cuts,
-            "images": done.images, "wrong": done.wrong.len() });
-        parts.insert("cuts".into(), fields);
-    }
-    if options.wants("kills") {
-        eprintln!("==> {} kills", size.kills);
-        let done = kills::run(&kills::Plan { subject, program, kills: size.kills, program_file: &me })?;
-        sum.add("kills", &done.wrong);
-        let fields = json!({ "kills": done.kills, "while_opening": done.while_opening,
-            "steps_acknowledged": done.steps, "wrong": done.wrong.len() });
-        parts.insert("kills".into(), fields);
-    }
-    if options.wants("faults") {
-        eprintln!("==> calls of the disk that fail");
-        let plan = faults::Plan { subject, program, before: 12, steps: 12, at_most: size.faults };
-        let done = faults::run(&plan)?;
-        sum.add("faults", &done.wrong);
-        let fields = json!({ "faults": done.faults, "steps_refused": done.refusals,
-            "steps_acknowledged_after_a_fault": done.acknowledged, "wrong": done.wrong.len() });
-        parts.insert("faults".into(), fields);
-    }
-    if options.wants("flips") {
-        eprintln!("==> bytes flipped");
-        let small = Program { largest: 300, ..program };
-        let done = flips::run(&flips::Plan {
-            subject,
-            program: small,
-            steps: 24,
-            at_most: size.flips,
-            heal_once_in: 20,
-        })?;
-        sum.add("flips", &done.wrong);
-        let fields = json!({ "bytes": done.bytes, "flips": done.flips, "noticed": done.noticed,
-            "unharmed": done.unharmed, "healed_of_those_tried": done.healed, "wrong": done.wrong.len() });
-        parts.insert("flips".into(), fields);
-    }
-    if options.wants("liars") {
-        eprintln!("==> {} copies with a liar between them and the author", size.liars);
-        let done = liars::run(options.seed, size.liars)?;
-        sum.add("liars", &done.wrong);
-        blind += u64::from(done.would_deceive == 0);
-        let fields = json!({ "copies": size.liars, "lies": done.lies, "blamed": done.blamed,
-            "would_deceive_who_checks_nothing": done.would_deceive, "completed": done.completed,
-            "wrong": done.wrong.len() });
-        parts.insert("liars".into(), fields);
+    type Part = fn(&Options, &mut Sum) -> Result<()>;
+    let parts: [(&str, Part); 5] =
+        [("cuts", cuts), ("kills", kills), ("faults", faults), ("flips", flips), ("liars", liars)];
+    for (name, part) in parts.into_iter().filter(|(name, _)| options.wants(name)) {
+        let began = Instant::now();
+        part(options, &mut sum).with_context(|| format!("the part {name} could not be done"))?;
+        sum.parts[name]["seconds"] = json!(began.elapsed().as_secs());
     }
     let controls = controls(options)?;
-    blind += controls.iter().filter(|control| control["wrong"] == json!(0)).count() as u64;
-    let ok = sum.clean() && blind == 0;
-    let report = json!({
-        "what": "torture data", "commit": options.commit, "ok": ok, "seed": options.seed, "machine": machine(),
-        "subject": subject.name(),
-        "lost": sum.lost, "unopenable": sum.unopenable, "panicked": sum.panicked, "hung": sum.hung,
-        "parts": parts, "controls": controls,
-    });
-    print(&report, options.json);
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    sum.blind += controls.iter().filter(|control| control["wrong"] == json!(0)).count() as u64;
+    Ok(json!({
+        "what": "torture data", "commit": options.commit, "ok": sum.clean(), "seed": options.seed,
+        "machine": machine(), "subject": options.subject.name(), "seconds": since.elapsed().as_secs(),
+        "lost": sum.lost, "false_acks": sum.false_acks, "unopenable": sum.unopenable, "panicked": sum.panicked,
+        "hung": sum.hung, "parts": sum.parts, "controls": controls,
+    }))
+}
+
+fn cuts(options: &Options, sum: &mut Sum) -> Result<()> {
+    let Size { steps, cuts: at_most, .. } = options.size();
+    eprintln!("==> power lost at every point of {steps} steps");
+    let all_fates_once_in = if options.quick { 8 } else { 1 };
+    let program = Program::of(options.seed);
+    let plan = cuts::Plan { subject: options.subject, program, steps, at_most, all_fates_once_in };
+    let done = cuts::run(&plan)?;
+    let fields = json!({ "steps": steps, "operations": done.ops, "cut_points": done.cuts,
+        "images": done.images, "images_as_the_one_before": done.repeated,
+        "all_fates_at_one_in": all_fates_once_in });
+    sum.add("cuts", &done.wrong, fields);
+    Ok(())
+}
+
+fn kills(options: &Options, sum: &mut Sum) -> Result<()> {
+    let (subject, program, kills) = (options.subject, Program::of(options.seed), options.size().kills);
+    eprintln!("==> {kills} kills");
+    let done = kills::run(&kills::Plan { subject, program, kills, program_file: &program_file()? })?;
+    let fields = json!({ "kills": done.kills, "while_opening": done.while_opening,
+        "steps_acknowledged": done.steps });
+    sum.add("kills", &done.wrong, fields);
+    Ok(())
+}
+
+fn faults(options: &Options, sum: &mut Sum) -> Result<()> {
+    eprintln!("==> calls of the disk that fail");
+    let program = Program { tidy_once_in: 8, ..Program::of(options.seed) };
+    let at_most = options.size().faults;
+    let plan = faults::Plan { subject: options.subject, program, before: 12, steps: 12, at_most };
+    let done = faults::run(&plan)?;
+    let fields = json!({ "faults": done.faults, "steps_refused": done.refusals,
+        "steps_acknowledged_after_a_fault": done.acknowledged });
+    sum.add("faults", &done.wrong, fields);
+    Ok(())
+}
+
+fn flips(options: &Options, sum: &mut Sum) -> Result<()> {
+    eprintln!("==> bytes flipped");
+    let done = flips::run(&flips::Plan {
+        subject: options.subject,
+        program: small(options),
+        steps: 24,
+        at_most: options.size().flips,
+        heal_once_in: if options.quick { 20 } else { 1 },
+    })?;
+    let fields = json!({ "bytes": done.bytes, "flips": done.flips, "noticed": done.noticed,
+        "unharmed": done.unharmed, "healed": done.healed });
+    sum.add("flips", &done.wrong, fields);
+    Ok(())
+}
+
+fn liars(options: &Options, sum: &mut Sum) -> Result<()> {
+    let copies = options.size().liars;
+    eprintln!("==> {copies} copies with a liar between them and the author");
+    let done = liars::run(options.seed, copies)?;
+    sum.blind += u64::from(done.would_deceive == 0);
+    let fields = json!({ "copies": copies, "lies": done.lies, "blamed": done.blamed,
+        "would_deceive_who_checks_nothing": done.would_deceive, "completed": done.completed });
+    sum.add("liars", &done.wrong, fields);
+    Ok(())
+}
+
+/// For a store of which every byte counts: few of them, in tables too.
+fn small(options: &Options) -> Program {
+    Program { largest: 300, tidy_once_in: 8, ..Program::of(options.seed) }
 }
 
 /// Small runs on toys: each part must find its toy's flaw.
@@ -171,15 +203,14 @@ fn controls(options: &Options) -> Result<Vec<Value>> {
     };
     if options.wants("cuts") {
         for subject in [Subject::ToyWithoutSync, Subject::ToyWithoutFolderSync, Subject::ToyLengthFirst] {
-            let done = cuts::run(&cuts::Plan {
-                subject,
-                program,
-                steps: 100,
-                at_most: Some(100),
-                all_fates_once_in: 1,
-            })?;
-            say("cuts", subject, done.wrong.len());
+            let plan = cuts::Plan { subject, program, steps: 100, at_most: Some(100), all_fates_once_in: 1 };
+            say("cuts", subject, cuts::run(&plan)?.wrong.len());
         }
+    }
+    if options.wants("kills") {
+        let subject = Subject::ToyThatBuffers;
+        let plan = kills::Plan { subject, program, kills: 20, program_file: &program_file()? };
+        say("kills", subject, kills::run(&plan)?.wrong.len());
     }
     if options.wants("faults") {
         let subject = Subject::ToyDeafToErrors;
@@ -188,11 +219,15 @@ fn controls(options: &Options) -> Result<Vec<Value>> {
     }
     if options.wants("flips") {
         let subject = Subject::ToyWithoutSync;
-        let small = Program { largest: 300, ..program };
-        let plan = flips::Plan { subject, program: small, steps: 24, at_most: Some(100), heal_once_in: 1 };
+        let program = small(options);
+        let plan = flips::Plan { subject, program, steps: 24, at_most: Some(100), heal_once_in: 1 };
         say("flips", subject, flips::run(&plan)?.wrong.len());
     }
     Ok(found)
+}
+
+fn program_file() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot find out where this program lies")
 }
 
 fn machine() -> Value {

@@ -8,7 +8,7 @@ pub const PAGE: u64 = 4096;
 
 type Page = [u8; PAGE as usize];
 
-/// Bytes of a file. What was never written reads as zeros and takes no memory.
+/// Bytes of a file. Pages of zeros take no memory.
 #[derive(Clone, Default)]
 pub struct Content {
     length: u64,
@@ -43,8 +43,11 @@ impl Content {
         while !left.is_empty() {
             let within = (at % PAGE) as usize;
             let (now, later) = left.split_at(left.len().min(PAGE as usize - within));
-            let page = self.pages.entry(at / PAGE).or_insert_with(|| Arc::new([0; PAGE as usize]));
-            Arc::make_mut(page)[within..within + now.len()].copy_from_slice(now);
+            // Zeros where nothing was written change nothing, and images of them would be most of the work.
+            if self.pages.contains_key(&(at / PAGE)) || now.iter().any(|byte| *byte != 0) {
+                let page = self.pages.entry(at / PAGE).or_insert_with(|| Arc::new([0; PAGE as usize]));
+                Arc::make_mut(page)[within..within + now.len()].copy_from_slice(now);
+            }
             at += now.len() as u64;
             left = later;
         }
@@ -74,6 +77,18 @@ impl Content {
             (start, &page[..(self.length - start).min(PAGE) as usize])
         })
     }
+
+    /// The same as few pieces: pages that lie side by side are one.
+    pub fn pieces(&self) -> Vec<(u64, Vec<u8>)> {
+        let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
+        for (offset, bytes) in self.written() {
+            match pieces.last_mut().filter(|(start, piece)| start + piece.len() as u64 == offset) {
+                Some((_, piece)) => piece.extend_from_slice(bytes),
+                None => pieces.push((offset, bytes.to_vec())),
+            }
+        }
+        pieces
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +117,10 @@ mod tests {
             let to = (from + chance.below(9000) as usize).min(model.len());
             assert!(content.read(from as u64, to - from) == model[from..to], "seed 1");
         }
-        assert!(content.written().count() > 0);
+        let mut again = vec![0; model.len()];
+        for (offset, piece) in content.pieces() {
+            again[offset as usize..offset as usize + piece.len()].copy_from_slice(&piece);
+        }
+        assert!(again == model);
     }
 }

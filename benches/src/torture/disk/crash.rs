@@ -45,6 +45,8 @@ pub struct History {
     pending: Vec<Op>,
     /// How many of the pending were written to each file before its last failed sync.
     doomed: BTreeMap<Node, usize>,
+    /// How often a sync made something certain.
+    pub syncs: u64,
     /// Steps that the program began so far.
     pub begun: u64,
     /// Steps that the program was told are done.
@@ -54,7 +56,16 @@ pub struct History {
 impl History {
     /// Before the first operation, on a disk that holds `start` for certain.
     pub fn new(start: Tree, ops: Vec<Op>) -> Self {
-        Self { ops, at: 0, stable: start, pending: Vec::new(), doomed: BTreeMap::new(), begun: 0, done: 0 }
+        Self {
+            ops,
+            at: 0,
+            stable: start,
+            pending: Vec::new(),
+            doomed: BTreeMap::new(),
+            syncs: 0,
+            begun: 0,
+            done: 0,
+        }
     }
 
     /// Goes on by one operation. None at the end; else whether the operation was one of the disk's, so
@@ -131,6 +142,7 @@ impl History {
     fn sync(&mut self, node: Node) {
         let of_node = |op: &Op| folders(op).contains(&node) || bytes_of(op) == Some(node);
         let Some(last) = self.pending.iter().rposition(of_node) else { return };
+        self.syncs += 1;
         // A rename between two folders brings along what was done to names before it.
         let crosses = |op: &Op| folders(op).len() > 1;
         let all_names = self.pending[..=last].iter().any(|op| of_node(op) && crosses(op));

@@ -22,7 +22,7 @@ impl Tree {
                 let write = || -> std::io::Result<()> {
                     let file = File::create(&path)?;
                     file.set_len(content.length())?;
-                    content.written().try_for_each(|(offset, bytes)| file.write_all_at(bytes, offset))
+                    content.pieces().iter().try_for_each(|(offset, bytes)| file.write_all_at(bytes, *offset))
                 };
                 write().with_context(|| format!("cannot write {}", path.display()))?;
             }

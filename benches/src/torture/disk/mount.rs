@@ -6,6 +6,7 @@
 
 use super::record::{Need, Recorder, Refused};
 use super::tree::{Kind, Node, Op};
+use crate::place;
 use anyhow::{Context as _, Result};
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
@@ -33,7 +34,7 @@ impl Mounted {
     /// Mounts the disk on a new folder.
     pub fn new(recorder: Recorder) -> Result<Self> {
         let recorder = Arc::new(recorder);
-        let folder = tempfile::tempdir().context("cannot make a folder to mount on")?;
+        let folder = place::disk_folder()?;
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("cloudpal-torture".into()), MountOption::NoAtime];
         let session = fuser::spawn_mount(Disk(Arc::clone(&recorder)), folder.path(), &config).context(
@@ -56,11 +57,9 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take()
-            && let Err(error) = session.umount_and_join()
-        {
-            eprintln!("cannot unmount {}: {error}", self.folder.path().display());
-        }
+        // Not joined: where another namespace has copied the mount, its thread lives until that ends.
+        place::unmount(self.folder.path());
+        drop(self.session.take());
     }
 }
 

@@ -9,7 +9,8 @@ mod toy;
 pub use peer::Peer;
 
 use crate::disk::Tree;
-use anyhow::{Result, bail};
+use crate::program::{Program, Step};
+use anyhow::{Result, bail, ensure};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -28,6 +29,8 @@ pub enum Subject {
     ToyLengthFirst,
     /// The same that takes errors of sync for success.
     ToyDeafToErrors,
+    /// The same that acknowledges what it only holds in its own memory.
+    ToyThatBuffers,
 }
 
 /// An open one.
@@ -36,6 +39,10 @@ pub trait Victim {
     fn append(&mut self, blocks: &[Vec<u8>]) -> Result<u64>;
     /// Forgets blocks from `length` on, for good.
     fn truncate(&mut self, length: u64) -> Result<()>;
+    /// Gives back the space of what was forgotten, where it knows how.
+    fn tidy(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// How many blocks there are.
     fn length(&mut self) -> Result<u64>;
     /// One of them.
@@ -50,13 +57,28 @@ pub trait Victim {
     }
 }
 
+/// Takes one step of a program.
+pub fn take(victim: &mut dyn Victim, program: &Program, number: u64) -> Result<()> {
+    let length = victim.length()?;
+    match program.step(number, length) {
+        Step::Append(blocks) => {
+            let first = victim.append(&blocks)?;
+            ensure!(first == length, "appended at {first} when there were {length} blocks");
+            Ok(())
+        }
+        Step::Truncate(length) => victim.truncate(length),
+        Step::Tidy => victim.tidy(),
+    }
+}
+
 impl Subject {
     /// Those that must lose something under some probe.
-    pub const TOYS: [Subject; 4] = [
+    pub const TOYS: [Subject; 5] = [
         Subject::ToyWithoutSync,
         Subject::ToyWithoutFolderSync,
         Subject::ToyLengthFirst,
         Subject::ToyDeafToErrors,
+        Subject::ToyThatBuffers,
     ];
 
     /// Its name on a command line and in reports.
@@ -68,6 +90,7 @@ impl Subject {
             Subject::ToyWithoutFolderSync => "toy-without-folder-sync",
             Subject::ToyLengthFirst => "toy-length-first",
             Subject::ToyDeafToErrors => "toy-deaf-to-errors",
+            Subject::ToyThatBuffers => "toy-that-buffers",
         }
     }
 

@@ -38,6 +38,11 @@ impl Victim for Real {
         Ok(self.log.truncate(length)?)
     }
 
+    fn tidy(&mut self) -> Result<()> {
+        self.store.gc()?;
+        Ok(())
+    }
+
     fn length(&mut self) -> Result<u64> {
         Ok(self.log.length())
     }

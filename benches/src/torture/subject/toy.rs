@@ -12,7 +12,13 @@ pub struct Toy {
     length: File,
     /// Where each block ends.
     ends: Vec<u64>,
+    /// Bytes that are not in the file of blocks yet, and from where on.
+    held: Vec<u8>,
+    held_from: u64,
 }
+
+/// What buffers writes when it holds this much.
+const FULL: usize = 64 << 10;
 
 impl Toy {
     pub fn open(folder: &Path, flaw: Subject) -> Result<Self> {
@@ -24,13 +30,14 @@ impl Toy {
         if length.metadata()?.len() >= 8 {
             length.read_exact_at(&mut count, 0)?;
         }
-        let mut toy = Self { flaw, blocks, length, ends: Vec::new() };
+        let mut toy = Self { flaw, blocks, length, ends: Vec::new(), held: Vec::new(), held_from: 0 };
         for _ in 0..u64::from_le_bytes(count) {
             let mut size = [0; 4];
             let at = toy.end();
             toy.blocks.read_exact_at(&mut size, at).context("the file of blocks ends early")?;
             toy.ends.push(at + 4 + u64::from(u32::from_le_bytes(size)));
         }
+        toy.held_from = toy.end();
         if flaw != Subject::ToyWithoutFolderSync {
             fs::File::open(folder)?.sync_all()?;
         }
@@ -39,6 +46,23 @@ impl Toy {
 
     fn end(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn write(&mut self) -> Result<()> {
+        if self.flaw == Subject::ToyLengthFirst {
+            self.write_length()?;
+            self.blocks.write_all_at(&self.held, self.held_from)?;
+            self.sync(&self.length)?;
+            self.sync(&self.blocks)?;
+        } else {
+            self.blocks.write_all_at(&self.held, self.held_from)?;
+            self.sync(&self.blocks)?;
+            self.write_length()?;
+            self.sync(&self.length)?;
+        }
+        self.held.clear();
+        self.held_from = self.end();
+        Ok(())
     }
 
     fn write_length(&self) -> Result<()> {
@@ -72,22 +96,17 @@ impl Victim for Toy {
             bytes.extend(block);
             self.ends.push(start + bytes.len() as u64);
         }
-        if self.flaw == Subject::ToyLengthFirst {
-            self.write_length()?;
-            self.blocks.write_all_at(&bytes, start)?;
-            self.sync(&self.length)?;
-            self.sync(&self.blocks)?;
-        } else {
-            self.blocks.write_all_at(&bytes, start)?;
-            self.sync(&self.blocks)?;
-            self.write_length()?;
-            self.sync(&self.length)?;
+        self.held.extend(bytes);
+        if self.flaw != Subject::ToyThatBuffers || self.held.len() > FULL {
+            self.write()?;
         }
         Ok(first)
     }
 
     fn truncate(&mut self, length: u64) -> Result<()> {
+        self.write()?;
         self.ends.truncate(length as usize);
+        self.held_from = self.end();
         self.write_length()?;
         self.sync(&self.length)
     }
@@ -99,6 +118,9 @@ impl Victim for Toy {
     fn get(&mut self, index: u64) -> Result<Vec<u8>> {
         let end = *self.ends.get(index as usize).context("no such block")?;
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before as usize]) + 4;
+        if let Some(held) = start.checked_sub(self.held_from) {
+            return Ok(self.held[held as usize..(end - self.held_from) as usize].to_vec());
+        }
         let mut bytes = vec![0; (end - start) as usize];
         self.blocks.read_exact_at(&mut bytes, start)?;
         Ok(bytes)
