@@ -85,9 +85,10 @@ impl Exchange {
         want
     }
 
-    /// Somebody will wait for what comes of `want`.
+    /// Somebody will wait for what comes of `want`, which may be known already. [`Shared::wake`] is to follow.
     pub(crate) fn watch(&mut self, want: WantId) {
         self.waits.insert(want, None);
+        self.take_events();
     }
 
     /// What came of a want that is watched.
@@ -247,7 +248,11 @@ impl Shared {
                 return true;
             }
         }
-        exchange.take_events();
+        let changed = exchange.take_events();
+        drop(state);
+        if changed {
+            self.wake();
+        }
         false
     }
 

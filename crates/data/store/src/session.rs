@@ -87,6 +87,8 @@ impl Session {
         let (log, exchange) = state.both();
         let want = exchange.want(blocks, Order::Linear, log);
         exchange.watch(want);
+        drop(state);
+        self.shared.wake();
         Ok(Fetch { inner: Arc::clone(&self.inner), shared: Arc::clone(&self.shared), want })
     }
 
@@ -261,6 +263,7 @@ impl Feed for Session {
         };
         let want = exchange.want_byte(byte, log);
         exchange.watch(want);
+        self.shared.wake();
         let until = Instant::now() + self.get_timeout;
         let found = loop {
             if let Some(Answer::Found(index, offset)) = state.exchange.answer(want) {

@@ -40,13 +40,27 @@ impl Announcements {
         } else {
             self.everything = true;
         }
+        if span.any && span.start < log.contiguous_length() {
+            return self.say(0, log.contiguous_length(), Held::Yes);
+        }
+        self.answer(span.start, span.start.saturating_add(span.length), log);
+    }
+
+    /// Says which of the blocks `start..end` are held.
+    fn answer<S: Storage>(&mut self, start: u64, end: u64, log: &Log<S>) {
         let contiguous = log.contiguous_length();
-        let (start, end) = (span.start, span.start.saturating_add(span.length));
-        if end < contiguous || contiguous == log.length() || span.any && start < contiguous {
+        if end < contiguous || contiguous == log.length() {
             return self.say(0, contiguous, Held::Yes);
         }
         if self.answers.len() < MOST_WANTS {
             self.answers.push_back((start / 32 * 32, end.min(log.length())));
+        }
+    }
+
+    /// The peer gave up blocks `start..end`. While it had them it was not told that they are here too.
+    pub fn dropped<S: Storage>(&mut self, start: u64, end: u64, log: &Log<S>) {
+        if start < log.length() {
+            self.answer(start, end, log);
         }
     }
 
@@ -56,8 +70,8 @@ impl Announcements {
         }
     }
 
-    /// Blocks `start..end` came. `have` is what the peer has: it need not hear of that.
-    pub fn came<S: Storage>(&mut self, start: u64, end: u64, have: &Have, log: &Log<S>) {
+    /// Blocks `start..end` came. `have` is what the peer has of the same fork: it need not hear of that.
+    pub fn came<S: Storage>(&mut self, start: u64, end: u64, have: Option<&Have>, log: &Log<S>) {
         let (length, contiguous) = (log.length(), log.contiguous_length());
         if contiguous == length {
             // Said once even to those who have all: they learn that they can ask here for anything.
@@ -68,7 +82,8 @@ impl Announcements {
             }
             return;
         }
-        if start + LAST_BLOCKS < length && !self.wanted(start, end) || have.next_missing(start) >= end {
+        let known = have.is_some_and(|have| have.next_missing(start) >= end);
+        if known || start + LAST_BLOCKS < length && !self.wanted(start, end) {
             return;
         }
         self.say(start, end, Held::Yes);

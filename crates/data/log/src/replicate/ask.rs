@@ -13,6 +13,11 @@ const MOST_WANTS: usize = 512;
 /// What JS gives a block that somebody waits for.
 const HIGH: u64 = 1;
 
+/// The blocks that a want with this number asks about.
+pub(super) const fn segment(number: u64) -> Span {
+    Span { start: number * SEGMENT, length: SEGMENT, any: false }
+}
+
 impl Replicator {
     /// The next thing to ask a peer for; none when there is nothing, or enough is asked already.
     pub(super) fn ask<S: Storage>(&mut self, id: PeerId, now: Duration, log: &Log<S>) -> Option<Message> {
@@ -91,8 +96,10 @@ impl Replicator {
         if !can || !peer.may_prove() || !(self.options.eager_upgrade || self.wants.beyond(length)) {
             return None;
         }
-        let block =
-            self.wants.first_beyond(length, remote.length, peer).filter(|block| !self.in_flight.get(*block));
+        let block = self
+            .wants
+            .first_beyond(length, remote.length, peer)
+            .filter(|block| !peer.tree_alone && !self.in_flight.get(*block));
         if let Some(block) = block {
             self.in_flight.insert(block);
             self.wants.urgent.remove(&block);
@@ -199,11 +206,7 @@ impl Replicator {
                 }
                 let segment = unknown / SEGMENT;
                 if wanted.insert(segment) {
-                    return Some(Message::Want(Span {
-                        start: segment * SEGMENT,
-                        length: SEGMENT,
-                        any: false,
-                    }));
+                    return Some(Message::Want(self::segment(segment)));
                 }
                 at = (segment + 1) * SEGMENT;
             }

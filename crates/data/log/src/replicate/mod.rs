@@ -196,6 +196,7 @@ impl Replicator {
         let end = blocks.end.min(log.length());
         for peer in self.peers.values_mut() {
             peer.announcements.went(blocks.start, end);
+            peer.ask_have_anew();
         }
         self.wake_all();
     }
@@ -259,7 +260,9 @@ impl Replicator {
 
     fn tell_came<S: Storage>(&mut self, blocks: Range<u64>, log: &Log<S>) {
         for peer in self.peers.values_mut() {
-            peer.announcements.came(blocks.start, blocks.end, &peer.have, log);
+            let same_fork = peer.fork() == log.fork();
+            let have = Some(&peer.have).filter(|_| same_fork);
+            peer.announcements.came(blocks.start, blocks.end, have, log);
         }
     }
 
@@ -269,6 +272,7 @@ impl Replicator {
         for peer in self.peers.values_mut() {
             peer.coming.clear();
             peer.agrees = None;
+            peer.ask_have_anew();
         }
     }
 

@@ -1,4 +1,5 @@
 use super::announce::Announcements;
+use super::ask;
 use super::asked::Asked;
 use super::bits::Bits;
 use super::have::Have;
@@ -29,6 +30,8 @@ pub(crate) struct Peer {
 
     /// It could not prove the tree that its last sync told of.
     pub no_tree: bool,
+    /// It refused a longer tree with a block: it is asked for the tree alone.
+    pub tree_alone: bool,
 
     /// Its sync is due an answer, or something of ours changed.
     pub sync_due: bool,
@@ -107,6 +110,7 @@ impl Peer {
             seeks,
             standing: Standing::Good,
             no_tree: false,
+            tree_alone: false,
             sync_due: true,
             // A peer begins at fork 0 and length 0, as JS assumes too.
             can_upgrade: fork == 0,
@@ -134,6 +138,13 @@ impl Peer {
         let told = self.remote.map(|remote| (remote.fork, remote.length));
         let target = asked.upgrade.map(|upgrade| (asked.fork, upgrade.start.saturating_add(upgrade.length)));
         self.no_tree |= target.is_some() && told == target;
+    }
+
+    /// Asks again what it has, where that matters: npm keeps quiet about blocks that it believes us to have, also when
+    /// we give them up later.
+    pub fn ask_have_anew(&mut self) {
+        let segments = std::mem::take(&mut self.wanted);
+        self.outbox.extend(segments.into_iter().map(|segment| Message::Unwant(ask::segment(segment))));
     }
 
     /// Whether it can be asked about its tree.

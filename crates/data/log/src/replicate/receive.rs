@@ -34,7 +34,7 @@ impl Replicator {
                     self.settle(now, log);
                 }
             }
-            Message::NoData { request, reason } => self.on_no_data(id, request, reason, now),
+            Message::NoData { request, reason } => self.on_no_data(id, request, reason, now, log.fork()),
             Message::Want(span) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.announcements.want(span, log);
@@ -49,12 +49,17 @@ impl Replicator {
             Message::Bitfield { start, bits } => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.have.bitfield(start, &bits);
+                    peer.no_tree = false;
                 }
                 self.wake(id);
             }
             Message::Range { drop, start, length } => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.have.range(start, length, if drop { Fill::Clear } else { Fill::Set });
+                    peer.no_tree = false;
+                    if drop {
+                        peer.announcements.dropped(start, start.saturating_add(length), log);
+                    }
                 }
                 self.wake(id);
             }
@@ -72,6 +77,9 @@ impl Replicator {
 
     fn on_sync<S: Storage>(&mut self, id: PeerId, sync: Sync, log: &Log<S>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.fork() != sync.fork {
+            peer.ask_have_anew();
+        }
         peer.remote = Some(sync);
         peer.no_tree = false;
         if sync.fork == log.fork() && log.length() > sync.length {
@@ -117,19 +125,27 @@ impl Replicator {
         })
     }
 
-    fn on_no_data(&mut self, id: PeerId, request: u64, reason: u64, now: Duration) {
+    fn on_no_data(&mut self, id: PeerId, request: u64, reason: u64, now: Duration, fork: u64) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(pending) = peer.asked.take(request) else { return };
         peer.window.answered(pending.at, now);
         peer.heard = now;
         peer.coming.clear();
-        if pending.proof.upgrade.is_some() {
-            peer.tree_refused(&pending.proof);
-        } else if let Some(block) = pending.proof.block.filter(|_| pending.proof.fork == peer.fork()) {
+        let same_fork = pending.proof.fork == peer.fork();
+        if let Some(block) = pending.proof.block {
             // It said that it has it, and has not; in another fork it may have another.
-            peer.have.range(block.index, 1, Fill::Clear);
+            if same_fork {
+                peer.have.range(block.index, 1, Fill::Clear);
+            }
+            peer.tree_alone |= pending.proof.upgrade.is_some();
+        } else if pending.proof.upgrade.is_some() {
+            peer.tree_refused(&pending.proof);
+        } else if same_fork && pending.proof.fork > fork {
+            // Which nodes it has of a newer tree depends on the blocks that it has.
+            peer.no_tree = true;
         }
-        if reason >= NOT_AVAILABLE {
+        // Whoever cut its log refuses all that it was asked of the old fork.
+        if reason >= NOT_AVAILABLE && same_fork {
             self.refused(id);
         }
         self.undo(id, pending);

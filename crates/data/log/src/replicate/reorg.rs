@@ -46,7 +46,10 @@ impl Replicator {
             return Some(ProofRequest { fork, upgrade, manifest, ..ProofRequest::default() });
         };
         let want = work.want()?;
-        let hash = Some(HashRequest { index: 2 * want.blocks.start, nodes: want.nodes });
+        // Any of them will do; of those that it has, it has the nodes for certain.
+        let blocks = &want.blocks;
+        let held = self.peers.get(&id)?.have.next(blocks.start).filter(|block| blocks.contains(block));
+        let hash = Some(HashRequest { index: 2 * held.unwrap_or(blocks.start), nodes: want.nodes });
         Some(ProofRequest { fork, hash, ..ProofRequest::default() })
     }
 

@@ -1,7 +1,7 @@
 use super::Replicator;
 use super::event::{Event, Misbehaviour, PeerId};
 use super::peer::Peer;
-use crate::wire::{Data, INVALID_REQUEST, Message, NOT_AVAILABLE, Request};
+use crate::wire::{Data, INVALID_REQUEST, Message, NO_REASON, NOT_AVAILABLE, Request};
 use crate::{Log, Proof, ProofRequest, RequestError, Storage};
 use std::collections::VecDeque;
 
@@ -80,9 +80,9 @@ impl Replicator {
                 self.events.push_back(Event::Halted { error });
                 NOT_AVAILABLE
             }
-            Err(_) => match only_manifest(&request, log) {
+            Err(error) => match only_manifest(&request, log) {
                 Some(proof) => return Some(sent(peer, request.id, proof)),
-                None => NOT_AVAILABLE,
+                None => unavailable(&request, &error, log),
             },
         };
         Some(Message::NoData { request: request.id, reason })
@@ -95,6 +95,12 @@ fn sent(peer: &mut Peer, request: u64, proof: Proof) -> Message {
         peer.traffic.bytes_out += block.value.len() as u64;
     }
     Message::Data(Box::new(Data { request, proof }))
+}
+
+/// Why there is no answer. A cut or cleared log leaves many requests behind that made sense when they were sent.
+fn unavailable<S: Storage>(request: &Request, error: &RequestError, log: &Log<S>) -> u64 {
+    let gone = request.proof.block.is_some_and(|block| !log.has(block.index));
+    if gone || matches!(error, RequestError::Fork { .. }) { NO_REASON } else { NOT_AVAILABLE }
 }
 
 /// A peer that has no manifest can verify nothing, so it gets that even when there is nothing else for it.

@@ -144,6 +144,9 @@ impl Replicator {
         let Origin { peer, asked, .. } = origin;
         if proof.upgrade.is_some() && self.upgrading == Some(peer) && asked.is_some() {
             self.upgrading = None;
+            if let Some(peer) = self.peers.get_mut(&peer) {
+                peer.tree_alone = false;
+            }
         }
         if let Some(seek) = asked.and_then(|asked| asked.proof.seek) {
             self.seek_over(seek);

@@ -21,7 +21,8 @@ pub enum Message {
     NoData {
         /// For which request.
         request: u64,
-        /// [`NOT_AVAILABLE`](super::NOT_AVAILABLE), [`INVALID_REQUEST`](super::INVALID_REQUEST), or 0 where none is given.
+        /// [`NOT_AVAILABLE`](super::NOT_AVAILABLE), [`INVALID_REQUEST`](super::INVALID_REQUEST) or
+        /// [`NO_REASON`](super::NO_REASON).
         reason: u64,
     },
     /// Asks which blocks of a span the other side has, now and from then on.

@@ -30,4 +30,4 @@ pub use frame::{FrameError, Frames, MAX_FRAME};
 pub use handshake::Handshake;
 pub use message::{Message, Span, Sync};
 pub use mux::{ChannelId, Limits, Mux, MuxError, MuxEvent, Opening};
-pub use request::{INVALID_REQUEST, NOT_AVAILABLE, Request};
+pub use request::{INVALID_REQUEST, NO_REASON, NOT_AVAILABLE, Request};

@@ -1,7 +1,10 @@
 use crate::codec::{CodecError, Reader, Write, uint_len};
 use crate::{BlockRequest, HashRequest, ProofRequest, SeekRequest, UpgradeRequest};
 
-/// Why a request gets no data: not held here, or of another fork.
+/// A request gets no data because the log changed since it was asked: nobody is to blame. npm takes nothing more from
+/// a peer that gave it one of the reasons below 32 times.
+pub const NO_REASON: u64 = 0;
+/// Why a request gets no data: not held here.
 pub const NOT_AVAILABLE: u64 = 1;
 /// Why a request gets no data: nobody could answer it.
 pub const INVALID_REQUEST: u64 = 2;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod lie;
+mod npm;
 mod pair;
 mod swarm;
 mod world;
