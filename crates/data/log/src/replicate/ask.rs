@@ -1,22 +1,15 @@
 use super::asked::{Pending, Trust};
 use super::event::PeerId;
-use super::peer::{Peer, Standing};
+use super::peer::Standing;
 use super::{Replicator, path};
-use crate::wire::{Message, Request, Span, Sync};
+use crate::wire::{Message, Request, Sync};
 use crate::{BlockRequest, Log, ProofRequest, Storage, UpgradeRequest};
 use std::time::Duration;
 
 /// Blocks of one want: what JS 10 and 11 ask for.
-const SEGMENT: u64 = 2_097_152;
-/// Wants that JS keeps of a peer; more make it tell everything.
-const MOST_WANTS: usize = 512;
+pub(super) const SEGMENT: u64 = 2_097_152;
 /// What JS gives a block that somebody waits for.
 const HIGH: u64 = 1;
-
-/// The blocks that a want with this number asks about.
-pub(super) const fn segment(number: u64) -> Span {
-    Span { start: number * SEGMENT, length: SEGMENT, any: false }
-}
 
 impl Replicator {
     /// The next thing to ask a peer for; none when there is nothing, or enough is asked already.
@@ -35,8 +28,10 @@ impl Replicator {
             return None;
         }
         if remote.fork > log.fork() {
-            let proof = self.ask_fork(id, log)?;
-            return Some(self.send(id, proof, Trust::Held, now));
+            return match self.ask_fork(id, now, log) {
+                Some(proof) => Some(self.send(id, proof, Trust::Held, now)),
+                None => self.ask_have_of_fork(id),
+            };
         }
         if remote.fork != log.fork() {
             return None;
@@ -184,11 +179,7 @@ impl Replicator {
     fn ask_have<S: Storage>(&mut self, id: PeerId, log: &Log<S>) -> Option<Message> {
         let Replicator { peers, wants, .. } = self;
         let peer = peers.get_mut(&id)?;
-        if peer.wanted.len() >= MOST_WANTS {
-            return None;
-        }
-        let Peer { have, wanted, remote, .. } = peer;
-        let length = remote.map_or(0, |remote| remote.length);
+        let length = peer.length();
         let spans = wants.spans.iter().flat_map(|span| &span.parts).map(|part| (part.start, part.end));
         let singles = wants.urgent.iter().map(|block| (*block, block + 1));
         for (start, end) in spans.chain(singles) {
@@ -196,7 +187,7 @@ impl Replicator {
             let mut at = start;
             while at < end {
                 let missing = log.next_missing(at);
-                let unknown = have.next_missing(missing);
+                let unknown = peer.have.next_missing(missing);
                 if unknown >= end {
                     break;
                 }
@@ -205,8 +196,8 @@ impl Replicator {
                     continue;
                 }
                 let segment = unknown / SEGMENT;
-                if wanted.insert(segment) {
-                    return Some(Message::Want(self::segment(segment)));
+                if let Some(want) = peer.want_segment(segment) {
+                    return Some(want);
                 }
                 at = (segment + 1) * SEGMENT;
             }

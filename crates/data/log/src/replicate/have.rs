@@ -1,5 +1,6 @@
 use super::bits::{Bits, Fill};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// Which blocks a peer says it has.
 #[derive(Debug, Default)]
@@ -17,6 +18,11 @@ impl Have {
     /// The first block at or after `from` that it has.
     pub fn next(&self, from: u64) -> Option<u64> {
         if from < self.contiguous { Some(from) } else { self.bits.next_set(from) }
+    }
+
+    /// The first of `blocks` that it has.
+    pub fn next_in(&self, blocks: &Range<u64>) -> Option<u64> {
+        self.next(blocks.start).filter(|block| blocks.contains(block))
     }
 
     /// The first block at or after `from` that it has not.

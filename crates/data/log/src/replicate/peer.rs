@@ -1,14 +1,22 @@
 use super::announce::Announcements;
-use super::ask;
+use super::ask::SEGMENT;
 use super::asked::Asked;
 use super::bits::Bits;
 use super::have::Have;
 use super::serve::Queue;
 use super::window::Window;
 use crate::ProofRequest;
-use crate::wire::{Message, Sync};
+use crate::wire::{Message, Span, Sync};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// Wants that JS keeps of a peer; more make it tell everything.
+const MOST_WANTS: usize = 512;
+
+/// The blocks that a want with this number asks about.
+const fn segment(number: u64) -> Span {
+    Span { start: number * SEGMENT, length: SEGMENT, any: false }
+}
 
 /// One peer of one log: the other end of one `hypercore/alpha` channel.
 ///
@@ -48,7 +56,7 @@ pub(crate) struct Peer {
     pub filling: bool,
     /// When it last answered, or was first asked after it had answered everything.
     pub heard: Duration,
-    /// Spans of blocks that we asked it to tell us about.
+    /// Segments of blocks that we asked it to tell us about.
     pub wanted: BTreeSet<u64>,
 
     pub queue: Queue,
@@ -144,7 +152,13 @@ impl Peer {
     /// we give them up later.
     pub fn ask_have_anew(&mut self) {
         let segments = std::mem::take(&mut self.wanted);
-        self.outbox.extend(segments.into_iter().map(|segment| Message::Unwant(ask::segment(segment))));
+        self.outbox.extend(segments.into_iter().map(|number| Message::Unwant(segment(number))));
+    }
+
+    /// Asks which blocks of a segment it has, now and from then on, unless that was asked.
+    pub fn want_segment(&mut self, number: u64) -> Option<Message> {
+        let fresh = self.wanted.len() < MOST_WANTS && self.wanted.insert(number);
+        fresh.then(|| Message::Want(segment(number)))
     }
 
     /// Whether it can be asked about its tree.

@@ -1,11 +1,14 @@
 //! Following the owner into a newer fork: first the newer tree is proved, then the place where it leaves ours is
 //! looked for, going down the tree, and only then is anything given up.
 
-use super::Replicator;
 use super::arrive::Arrival;
 use super::asked::Pending;
 use super::event::{Event, Misbehaviour, PeerId};
+use super::time::PATIENCE;
+use super::{Replicator, ask};
+use crate::wire::Message;
 use crate::{HashRequest, Log, ProofError, ProofRequest, Reorg, Storage, UpgradeRequest};
+use std::time::Duration;
 
 /// A newer fork that is being looked into.
 #[derive(Debug)]
@@ -13,11 +16,18 @@ pub(crate) struct Reorganizing {
     fork: u64,
     /// None until the newer tree is proved.
     work: Option<Reorg>,
+    /// Since when nobody was known to have a block on the way to where the trees part.
+    lost: Option<Duration>,
 }
 
 impl Replicator {
     /// What to ask a peer in a newer fork.
-    pub(super) fn ask_fork<S: Storage>(&mut self, id: PeerId, log: &Log<S>) -> Option<ProofRequest> {
+    pub(super) fn ask_fork<S: Storage>(
+        &mut self,
+        id: PeerId,
+        now: Duration,
+        log: &Log<S>,
+    ) -> Option<ProofRequest> {
         let remote = self.peers.get(&id)?.remote?;
         if !self.options.allow_fork || remote.length == 0 {
             return None;
@@ -32,9 +42,9 @@ impl Replicator {
         }
         let newer = self.reorganizing.as_ref().is_none_or(|it| it.fork < remote.fork);
         if newer {
-            self.reorganizing = Some(Reorganizing { fork: remote.fork, work: None });
+            self.reorganizing = Some(Reorganizing { fork: remote.fork, work: None, lost: None });
         }
-        let reorganizing = self.reorganizing.as_ref()?;
+        let reorganizing = self.reorganizing.as_mut()?;
         let asked = |(_, pending): (u64, &Pending)| pending.proof.fork == remote.fork;
         if reorganizing.fork != remote.fork || self.peers.values().any(|peer| peer.asked.iter().any(asked)) {
             return None;
@@ -46,11 +56,32 @@ impl Replicator {
             return Some(ProofRequest { fork, upgrade, manifest, ..ProofRequest::default() });
         };
         let want = work.want()?;
-        // Any of them will do; of those that it has, it has the nodes for certain.
-        let blocks = &want.blocks;
-        let held = self.peers.get(&id)?.have.next(blocks.start).filter(|block| blocks.contains(block));
-        let hash = Some(HashRequest { index: 2 * held.unwrap_or(blocks.start), nodes: want.nodes });
+        let block = match self.peers.get(&id)?.have.next_in(&want.blocks) {
+            Some(block) => block,
+            // npm cuts the connection when it is asked for nodes that it does not have, and has them only for
+            // its blocks. One of ours may have them all the same.
+            None if now < *reorganizing.lost.get_or_insert(now) + PATIENCE => return None,
+            None => want.blocks.start,
+        };
+        reorganizing.lost = None;
+        let hash = Some(HashRequest { index: 2 * block, nodes: want.nodes });
         Some(ProofRequest { fork, hash, ..ProofRequest::default() })
+    }
+
+    /// Asks a peer in a newer fork which blocks it has on the way to where the trees part.
+    pub(super) fn ask_have_of_fork(&mut self, id: PeerId) -> Option<Message> {
+        let Reorganizing { fork, work, .. } = self.reorganizing.as_ref()?;
+        let want = work.as_ref()?.want()?;
+        let peer = self.peers.get_mut(&id).filter(|peer| peer.fork() == *fork)?;
+        match peer.have.next_in(&want.blocks) {
+            Some(_) => None,
+            None => peer.want_segment(want.blocks.start / ask::SEGMENT),
+        }
+    }
+
+    /// When a way into a newer fork is asked for without knowing who has it.
+    pub(super) fn lost_until(&self) -> Option<Duration> {
+        Some(self.reorganizing.as_ref()?.lost? + PATIENCE)
     }
 
     /// A proof of a newer fork came.
@@ -73,7 +104,7 @@ impl Replicator {
         };
         match work {
             Ok(work) if work.want().is_none() => self.follow(work, log),
-            Ok(work) => self.reorganizing = Some(Reorganizing { fork, work: Some(work) }),
+            Ok(work) => self.reorganizing = Some(Reorganizing { fork, work: Some(work), lost: None }),
             Err(ProofError::Storage(error)) => self.halt(error),
             Err(error) if error.blames_peer() => {
                 self.misbehaved(peer, Misbehaviour::BadProof(error.to_string()))

@@ -4,17 +4,20 @@ use super::peer::Standing;
 use std::time::Duration;
 
 /// How long a peer may owe an answer before what it was asked is asked of others.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Replicator {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, whatever else happens until then.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let owing = self.peers.values().filter(|peer| !peer.asked.is_empty());
-        owing.map(|peer| peer.heard + PATIENCE).min()
+        owing.map(|peer| peer.heard + PATIENCE).chain(self.lost_until()).min()
     }
 
     /// Gives up on peers that have owed an answer for too long. They may still answer and then count again.
     pub fn handle_timeout(&mut self, now: Duration) {
+        if self.lost_until().is_some_and(|until| until <= now) {
+            self.wake_all();
+        }
         let late = |heard: Duration| now.saturating_sub(heard) >= PATIENCE;
         let silent: Vec<PeerId> = self
             .peers

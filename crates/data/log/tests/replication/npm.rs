@@ -198,7 +198,10 @@ fn what_a_peer_has_is_asked_again_in_another_fork() {
     append(&mut source, 3);
     side.hears(sync(&source, 0));
     let said = side.is_answered(&source);
-    assert_eq!((side.log.fork(), side.log.length()), (1, 3));
+    assert!(said.iter().any(|message| matches!(message, Message::Want(Span { start: 0, .. }))), "{said:?}");
+    side.hears(Message::Bitfield { start: 0, bits: Bytes::from_static(&[1, 0, 0, 0]) });
+    let said = side.is_answered(&source);
+    assert_eq!((side.log.fork(), side.log.length(), side.log.contiguous_length()), (1, 3, 1));
     let given_up = said.iter().position(|message| matches!(message, Message::Range { drop: true, .. }));
     let asked = said.iter().rposition(|message| matches!(message, Message::Want(Span { start: 0, .. })));
     assert!(given_up.is_some() && given_up < asked, "{said:?}");
@@ -251,8 +254,8 @@ fn blocks_of_a_newer_fork_are_told_to_who_has_those_of_the_older() {
     assert_eq!(told, [Message::Bitfield { start: 0, bits: Bytes::from_static(&[1, 0, 0, 0]) }]);
 }
 
-#[test]
-fn a_way_into_a_newer_fork_that_is_refused_is_asked_for_when_there_are_new_blocks() {
+/// A reader of four blocks whose peer has gone into a newer fork and has no block of it yet.
+fn before_a_fork() -> (Side, Log<MemoryStorage>) {
     let mut source = writer(4);
     let mut side = Side::reader();
     side.hears(sync(&source, 0));
@@ -260,15 +263,42 @@ fn a_way_into_a_newer_fork_that_is_refused_is_asked_for_when_there_are_new_block
     side.is_answered(&source);
     source.truncate(1, None, Durability::Relaxed).unwrap();
     append(&mut source, 3);
+    side.hears(drop_range(0, 4));
     side.hears(sync(&source, 0));
     let tree = side.asks().remove(0);
     let proof = source.proof(&tree.proof).unwrap();
     side.hears(Message::Data(Box::new(Data { request: tree.id, proof })));
+    (side, source)
+}
+
+/// npm cuts the connection when it is asked for nodes that it does not have.
+#[test]
+fn a_way_into_a_newer_fork_is_asked_for_by_a_block_that_the_peer_has() {
+    let (mut side, source) = before_a_fork();
+    let said = side.says();
+    assert!(matches!(said[..], [Message::Want(_)]), "{said:?}");
+    side.hears(range(2, 1));
     let way = side.asks().remove(0);
-    assert!(way.proof.hash.is_some());
+    assert_eq!(way.proof.hash.unwrap().index, 4);
+    // It may be refused all the same; then the same again brings nothing.
     side.hears(Message::NoData { request: way.id, reason: NOT_AVAILABLE });
-    assert!(side.asks().is_empty(), "the same again brings nothing");
+    assert!(side.asks().is_empty());
     side.hears(range(1, 1));
     side.is_answered(&source);
+    assert_eq!((side.log.fork(), side.log.length()), (1, 4));
+}
+
+/// Ours say no and go on, so that copies without blocks follow each other.
+#[test]
+fn a_way_into_a_newer_fork_is_asked_for_in_the_end_even_of_a_peer_without_blocks() {
+    let (mut side, source) = before_a_fork();
+    assert!(side.asks().is_empty());
+    let late = side.replicator.poll_timeout().unwrap();
+    side.replicator.handle_timeout(late);
+    let Some(Message::Request(way)) = side.replicator.poll(side.peer, late, &side.log) else {
+        panic!("nothing is asked")
+    };
+    let proof = source.proof(&way.proof).unwrap();
+    side.hears(Message::Data(Box::new(Data { request: way.id, proof })));
     assert_eq!((side.log.fork(), side.log.length()), (1, 4));
 }
