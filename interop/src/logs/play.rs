@@ -105,17 +105,18 @@ impl<'a> Stage<'a> {
     }
 
     /// npm's readers now and then stay behind when a log is cut while they download, among npm peers too, until they
-    /// are connected again. Ours must not: a reader of ours beside the writer is there by now, or it is a failure.
+    /// are connected again. Ours must not: a reader of ours beside the writer is there by now, or it is a failure,
+    /// unless npm has cut the connection.
     fn settle_npm(&mut self, there: &Value, error: anyhow::Error) -> Result<()> {
         let beside = |number| self.plan.edges.iter().any(|&edge| edge == (0, number) || edge == (number, 0));
         let mut now = there.clone();
         now["timeoutMs"] = json!(1_000);
+        let mut ours_behind = self.plan.peers[1..].iter().all(|&kind| kind == Kind::Ours);
         for number in (1..self.cast.len()).filter(|&number| beside(number)) {
-            if self.plan.peers[number] == Kind::Ours && self.cast.ask(number, now.clone()).is_err() {
-                return Err(error);
-            }
+            ours_behind |=
+                self.plan.peers[number] == Kind::Ours && self.cast.ask(number, now.clone()).is_err();
         }
-        if self.plan.peers[1..].iter().all(|&kind| kind == Kind::Ours) {
+        if ours_behind && !self.npm_cut_us_off()? {
             return Err(error);
         }
         self.reconnects += 1;
@@ -126,12 +127,18 @@ impl<'a> Stage<'a> {
     /// The same for blocks that a reader asks for.
     fn bring(&mut self, reader: usize, command: &Value) -> Result<()> {
         let Err(error) = self.ask(reader, command.clone()) else { return Ok(()) };
-        if self.plan.peers[reader] == Kind::Ours {
+        if self.plan.peers[reader] == Kind::Ours && !self.npm_cut_us_off()? {
             return Err(error);
         }
         self.reconnects += 1;
         self.cast.rejoin_all()?;
         self.ask(reader, command.clone()).map(drop)
+    }
+
+    /// Whether npm has broken a connection because its log was cut while it answered, which it does to its own
+    /// readers too. In a log that was never cut it has no such excuse.
+    fn npm_cut_us_off(&mut self) -> Result<bool> {
+        Ok(self.fork > 0 && self.cast.broken()? > 0)
     }
 
     fn ask(&mut self, number: usize, mut command: Value) -> Result<Value> {

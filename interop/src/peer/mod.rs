@@ -104,6 +104,8 @@ impl Peer {
             "listen" => self.links.listen(&self.store),
             "connect" => self.links.connect(&self.store, read(command)?),
             "disconnect" => Ok(self.links.disconnect(&read(command)?)),
+            // Our own end of a connection breaks only by what the other side does.
+            "broken" => Ok(json!({ "broken": [] })),
             "close" => {
                 self.store.close()?;
                 Ok(json!({}))

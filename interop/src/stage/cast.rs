@@ -87,6 +87,12 @@ impl<'a> Cast<'a> {
         self.join(edge)
     }
 
+    /// How many connections npm's peers have broken by themselves, each told once.
+    pub fn broken(&mut self) -> Result<usize> {
+        let told = self.ask_all(0..self.len(), &json!({ "do": "broken" }))?;
+        Ok(told.iter().filter_map(|told| told["broken"].as_array()).map(Vec::len).sum())
+    }
+
     /// Ends a peer's process and starts it again on the same files; `reopen` opens there what was open.
     pub fn restart(&mut self, number: usize, reopen: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.children[number].close()?;

@@ -17,20 +17,11 @@ use std::time::Duration;
 pub(crate) struct Exchange {
     replicator: Replicator,
     peers: HashMap<PeerId, (Arc<Signal>, ChannelId)>,
-    /// Wants that somebody waits for, with what came of them.
-    waits: HashMap<WantId, Option<Answer>>,
+    /// Wants that somebody waits for, and whether there is nothing more to wait for.
+    waits: HashMap<WantId, bool>,
     /// Storage refused; asking goes on when there is room.
     halted: bool,
     conflict: bool,
-}
-
-/// What came of a want.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// Everything is held.
-    Done,
-    /// The byte is here: block and offset.
-    Found(u64, u64),
 }
 
 impl Default for Exchange {
@@ -87,13 +78,13 @@ impl Exchange {
 
     /// Somebody will wait for what comes of `want`, which may be known already. [`Shared::wake`] is to follow.
     pub(crate) fn watch(&mut self, want: WantId) {
-        self.waits.insert(want, None);
+        self.waits.insert(want, false);
         self.take_events();
     }
 
-    /// What came of a want that is watched.
-    pub(crate) fn answer(&self, want: WantId) -> Option<Answer> {
-        self.waits.get(&want).copied().flatten()
+    /// Whether what a want that is watched asked for is here.
+    pub(crate) fn is_answered(&self, want: WantId) -> bool {
+        self.waits.get(&want).copied().unwrap_or_default()
     }
 
     /// Takes a want back.
@@ -148,10 +139,7 @@ impl Exchange {
         while let Some(event) = self.replicator.poll_event() {
             match event {
                 Event::Received { .. } | Event::Upgraded { .. } => changed = true,
-                Event::Done { want } => changed |= self.answered(want, Answer::Done),
-                Event::Found { want, index, offset } => {
-                    changed |= self.answered(want, Answer::Found(index, offset));
-                }
+                Event::Done { want } | Event::Found { want, .. } => changed |= self.answered(want),
                 Event::Misbehaved { peer, what } => {
                     tracing::warn!(%what, "a peer misbehaved and is cut off");
                     if let Some((signal, _)) = self.peers.get(&peer) {
@@ -180,9 +168,9 @@ impl Exchange {
         changed
     }
 
-    fn answered(&mut self, want: WantId, answer: Answer) -> bool {
+    fn answered(&mut self, want: WantId) -> bool {
         let wait = self.waits.get_mut(&want);
-        wait.map(|wait| *wait = Some(answer)).is_some()
+        wait.map(|wait| *wait = true).is_some()
     }
 }
 

@@ -17,7 +17,7 @@ impl Fetch {
         let until = Instant::now() + timeout;
         let mut state = self.shared.lock();
         loop {
-            let done = state.exchange.answer(self.want).is_some();
+            let done = state.exchange.is_answered(self.want);
             let left = until.saturating_duration_since(Instant::now());
             if done || left.is_zero() || self.inner.is_closed() {
                 return done;

@@ -1,12 +1,13 @@
 mod cosign;
+#[cfg(test)]
+mod misled;
 
 use crate::disk::Mark;
-use crate::exchange::Answer;
 use crate::shared::{Shared, State};
 use crate::store::Inner;
 use crate::{Fetch, Info, LogOptions, Loss};
 use bytes::Bytes;
-use cloudpal_log::replicate::Order;
+use cloudpal_log::replicate::{Order, WantId};
 use cloudpal_log::{AppendError, Durability, Feed, FeedError, ReadError, Seek, StorageError, TruncateError};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -112,6 +113,23 @@ impl Session {
             }
             state = self.shared.wait(state, left);
         }
+    }
+
+    /// Waits until what `want` asks for is here, at most until `until`.
+    fn wait_answer<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        want: WantId,
+        until: Instant,
+    ) -> MutexGuard<'a, State> {
+        while !state.exchange.is_answered(want) && !self.inner.is_closed() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.shared.wait(state, left);
+        }
+        state
     }
 
     /// Gives up what was lost: the log is taken as it is now and can be written again. If any peer has the lost
@@ -252,31 +270,38 @@ impl Feed for Session {
         self.settle(doing)
     }
 
+    /// Sizes that a peer told may be a lie as long as the block that they lead to is not held, so that is fetched and
+    /// looked for again, until it stays the same.
     fn seek(&self, byte: u64) -> Result<(u64, u64), FeedError> {
-        let doing = "find the byte";
-        let mut state = self.state()?;
-        let (log, exchange) = state.both();
-        let within = match log.seek(byte).map_err(|source| FeedError::Storage { doing, source })? {
-            Seek::Found { index, offset } => return Ok((index, offset)),
-            Seek::Past => return Ok((log.length(), byte.saturating_sub(log.byte_length()))),
-            Seek::Within(blocks) => blocks,
-        };
-        let want = exchange.want_byte(byte, log);
-        exchange.watch(want);
-        self.shared.wake();
         let until = Instant::now() + self.get_timeout;
-        let found = loop {
-            if let Some(Answer::Found(index, offset)) = state.exchange.answer(want) {
-                break Ok((index, offset));
+        let mut state = self.state()?;
+        loop {
+            let (log, exchange) = state.both();
+            let doing = "find the byte";
+            let (want, wanted) =
+                match log.seek(byte).map_err(|source| FeedError::Storage { doing, source })? {
+                    Seek::Past => return Ok((log.length(), byte.saturating_sub(log.byte_length()))),
+                    // The sizes of a log that is written here are its own.
+                    Seek::Found { index, offset }
+                        if log.has(index) || index >= log.length() || log.writable() =>
+                    {
+                        return Ok((index, offset));
+                    }
+                    Seek::Found { index, .. } => (exchange.want_block(index, log), index),
+                    Seek::Within(blocks) => (exchange.want_byte(byte, log), blocks.start),
+                };
+            exchange.watch(want);
+            self.shared.wake();
+            state = self.wait_answer(state, want, until);
+            let answered = state.exchange.is_answered(want);
+            state.exchange.unwant(want);
+            if self.inner.is_closed() {
+                return Err(FeedError::Closed);
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.inner.is_closed() {
-                break Err(FeedError::Unavailable { index: within.start });
+            if !answered {
+                return Err(FeedError::Unavailable { index: wanted });
             }
-            state = self.shared.wait(state, left);
-        };
-        state.exchange.unwant(want);
-        found
+        }
     }
 
     fn prefetch(&self, blocks: Range<u64>) {

@@ -64,8 +64,8 @@ impl Replicator {
         if pending.proof.upgrade.is_some() && self.upgrading == Some(id) {
             self.upgrading = None;
         }
-        if let Some(seek) = pending.proof.seek {
-            self.seek_over(seek);
+        if let Some(hash) = pending.proof.hash {
+            self.seek_over(id, hash);
         }
     }
 

@@ -3,7 +3,7 @@ use super::event::PeerId;
 use super::peer::Standing;
 use super::{Replicator, path};
 use crate::wire::{Message, Request, Sync};
-use crate::{BlockRequest, Log, ProofRequest, Storage, UpgradeRequest};
+use crate::{BlockRequest, Log, ProofRequest, Seek, Storage, UpgradeRequest};
 use std::time::Duration;
 
 /// Blocks of one want: what JS 10 and 11 ask for.
@@ -182,7 +182,12 @@ impl Replicator {
         let length = peer.length();
         let spans = wants.spans.iter().flat_map(|span| &span.parts).map(|part| (part.start, part.end));
         let singles = wants.urgent.iter().map(|block| (*block, block + 1));
-        for (start, end) in spans.chain(singles) {
+        let seeks =
+            wants.seeks.iter().filter(|seek| !seek.beyond).filter_map(|seek| match log.seek(seek.bytes) {
+                Ok(Seek::Within(blocks)) => Some((blocks.start, blocks.end)),
+                _ => None,
+            });
+        for (start, end) in spans.chain(singles).chain(seeks) {
             let end = end.min(length);
             let mut at = start;
             while at < end {

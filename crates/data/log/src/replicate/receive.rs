@@ -50,6 +50,7 @@ impl Replicator {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.have.bitfield(start, &bits);
                     peer.no_tree = false;
+                    self.seek_anew(id);
                 }
                 self.wake(id);
             }
@@ -60,6 +61,7 @@ impl Replicator {
                     if drop {
                         peer.announcements.dropped(start, start.saturating_add(length), log);
                     }
+                    self.seek_anew(id);
                 }
                 self.wake(id);
             }
@@ -143,6 +145,9 @@ impl Replicator {
         } else if same_fork && pending.proof.fork > fork {
             // Which nodes it has of a newer tree depends on the blocks that it has.
             peer.no_tree = true;
+        }
+        if let Some(hash) = pending.proof.hash {
+            self.seek_refused(id, hash);
         }
         // Whoever cut its log refuses all that it was asked of the old fork.
         if reason >= NOT_AVAILABLE && same_fork {

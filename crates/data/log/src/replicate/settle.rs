@@ -148,8 +148,8 @@ impl Replicator {
                 peer.tree_alone = false;
             }
         }
-        if let Some(seek) = asked.and_then(|asked| asked.proof.seek) {
-            self.seek_over(seek);
+        if let Some(hash) = asked.and_then(|asked| asked.proof.hash) {
+            self.seek_over(peer, hash);
         }
         if let Some(hash) = &proof.hash {
             path::note(hash.index, hash.nodes.len().saturating_sub(1) as u64, &mut self.known);

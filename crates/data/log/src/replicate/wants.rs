@@ -1,7 +1,7 @@
 use super::Replicator;
-use super::event::{Event, WantId};
+use super::event::{Event, PeerId, WantId};
 use super::peer::Peer;
-use crate::{Log, Storage};
+use crate::{HashRequest, Log, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -48,8 +48,10 @@ pub(crate) struct Part {
 pub(crate) struct SeekWant {
     pub id: WantId,
     pub bytes: u64,
-    /// Somebody was asked.
-    pub asked: bool,
+    /// Who was asked, for the way from where.
+    pub asked: Option<(PeerId, HashRequest)>,
+    /// Who refused, and has told of no new blocks since.
+    pub refused: BTreeSet<PeerId>,
     /// It lies past the end of the log as it is known here.
     pub beyond: bool,
 }
@@ -90,10 +92,11 @@ impl Replicator {
         id
     }
 
-    /// Looks for the block that holds byte `bytes` of the log, without padding. [`Event::Found`] follows.
+    /// Looks for the block that holds byte `bytes` of the log, without padding. [`Event::Found`] follows; what
+    /// [`Log::seek`] says of a block that is not held holds for it too.
     pub fn want_byte<S: Storage>(&mut self, bytes: u64, log: &Log<S>) -> WantId {
         let id = self.next_want();
-        self.wants.seeks.push(SeekWant { id, bytes, asked: false, beyond: false });
+        self.wants.seeks.push(SeekWant { id, bytes, asked: None, refused: BTreeSet::new(), beyond: false });
         self.progress(log);
         self.wake_all();
         id
