@@ -97,6 +97,14 @@ fn sparse_reading_fetches_what_it_reads() {
 }
 
 #[test]
+fn what_is_held_is_not_waited_for() {
+    let Pair { ours, .. } = &pair();
+    let log = ours.open_log(Which::named(Namespace::ROOT, "held"), LogOptions::default()).unwrap();
+    log.append(&[Bytes::from_static(b"block")]).unwrap();
+    assert!(log.fetch(0..1).unwrap().wait(Duration::ZERO));
+}
+
+#[test]
 fn nobody_there_is_told_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = support::open(dir.path());
