@@ -16,6 +16,7 @@ fn main() {
     let mut source = String::new();
     for name in names {
         let path = targets.join(format!("{name}.rs"));
+        // Lints judge each target in its own workspace; here it is only run.
         source += &format!(
             "mod {name} {{ #[path = {path:?}] #[allow(unused_attributes, clippy::all)] mod target; \
              #[test] fn holds() {{ crate::replay({name:?}, target::run); }} }}\n"

@@ -53,7 +53,7 @@ impl Connection {
     }
 }
 
-/// What a connection's two threads share.
+/// What a connection's threads share.
 pub(crate) struct Link {
     pub remote_key: [u8; 32],
     pub signal: Arc<Signal>,
@@ -112,14 +112,14 @@ impl Link {
         }
     }
 
-    /// Ends the connection: both threads notice.
+    /// Ends the connection: its threads notice.
     pub(crate) fn close(&self) {
         self.signal.close();
         // Fails when the peer was first.
         let _closed = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// The reader has come to an end: every log is told.
+    /// What is read has come to an end: every log is told.
     pub(crate) fn end(&self, why: String) {
         self.close();
         let mut mux = self.lock();

@@ -40,7 +40,7 @@ impl Writer {
         loop {
             let Todo { ready, finished, closed, idle } = self.link.signal.wait(KEEP_ALIVE);
             if closed {
-                // The reader notices and tells everybody.
+                // Whoever reads notices and tells everybody.
                 self.link.close();
                 return Ok(());
             }
