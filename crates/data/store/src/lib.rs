@@ -49,7 +49,9 @@ pub use gc::{DeleteError, LogUsage, Swept, Usage};
 pub use info::Info;
 pub use key::{Namespace, PrimaryKey, StoreKey, UnsealError, seal, unseal};
 pub use loss::{Extent, Loss, Lossy};
-pub use net::{Access, ConnectError, Connection, HandshakeError, Server};
+pub use net::{
+    Access, Carrier, ConnectError, Connection, FrameSink, FrameSource, HandshakeError, Offer, Server,
+};
 pub use open::OpenError;
 pub use options::{Memory, Options};
 pub use repair::{LogRepaired, Repaired, repair};

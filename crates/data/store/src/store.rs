@@ -4,7 +4,7 @@ use crate::net::Link;
 use crate::open::OpenedStore;
 use crate::registry::{Record, put_record};
 use crate::shared::Shared;
-use crate::{Access, ConnectError, Connection, HandshakeError, Server};
+use crate::{Access, Carrier, ConnectError, Connection, HandshakeError, Server};
 use crate::{
     LogOptions, Loss, Namespace, OpenError, OpenLogError, Options, PrimaryKey, Session, StoreKey, Which,
 };
@@ -124,6 +124,16 @@ impl Store {
         access: &Access,
     ) -> Result<Connection, HandshakeError> {
         Link::start(&self.inner, stream, role, access)
+    }
+
+    /// Replicates over a connection that was made and secured elsewhere. Whom to let in is decided before.
+    pub fn attach(&self, carrier: Carrier) -> io::Result<Connection> {
+        Link::carry(&self.inner, carrier)
+    }
+
+    /// The seed of the key pair by which peers know this store, for a carrier that greets them under the same key.
+    pub fn network_seed(&self) -> &Secret<32> {
+        &self.inner.network
     }
 
     /// Returns when everything appended so far survives a loss of power.

@@ -1,6 +1,10 @@
+use super::carrier::{Carrier, Offer};
 use super::handshake::{Secured, handshake};
+use super::reader::{self, Source};
 use super::signal::Signal;
-use super::{Access, HandshakeError, reader, writer};
+use super::tcp::{TcpSink, TcpSource};
+use super::writer::{self, Sink};
+use super::{Access, HandshakeError};
 use crate::disk::LogId;
 use crate::shared::Shared;
 use crate::store::Inner;
@@ -32,7 +36,7 @@ impl Connection {
 
     /// Where the peer is.
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.link.stream.peer_addr().ok()
+        self.link.remote_address
     }
 
     /// Whether it has ended.
@@ -57,9 +61,21 @@ impl Connection {
 pub(crate) struct Link {
     pub remote_key: [u8; 32],
     pub signal: Arc<Signal>,
-    pub stream: TcpStream,
+    remote_address: Option<SocketAddr>,
+    offer: Offer,
+    hang_up: Box<dyn Fn() + Send + Sync>,
     mux: Mutex<Mux>,
     over: Condvar,
+}
+
+/// What is known of a connection before it replicates.
+struct About {
+    role: Role,
+    hash: [u8; 64],
+    remote_key: [u8; 32],
+    remote_address: Option<SocketAddr>,
+    offer: Offer,
+    hang_up: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The logs on a connection.
@@ -86,10 +102,33 @@ impl Link {
         stream.set_read_timeout(Some(SILENCE))?;
         stream.set_write_timeout(Some(SILENCE))?;
         let Secured { send, receive, remote_key, hash } = secured;
+        let remote_address = stream.peer_addr().ok();
+        let stream = Arc::new(stream);
+        let source = Source::Tcp(TcpSource::new(Arc::clone(&stream), receive));
+        let sink = Sink::Tcp(TcpSink::new(Arc::clone(&stream), send));
+        let hang_up = Box::new(move || {
+            // Fails when the peer was first.
+            let _closed = stream.shutdown(Shutdown::Both);
+        });
+        let about = About { role, hash, remote_key, remote_address, offer: Offer::Open, hang_up };
+        Ok(Link::run(inner, about, source, sink)?)
+    }
+
+    /// Starts to replicate on a connection that was secured elsewhere.
+    pub(crate) fn carry(inner: &Arc<Inner>, carrier: Carrier) -> io::Result<Connection> {
+        let Carrier { role, hash, remote_key, remote_address, offer, source, sink, hang_up } = carrier;
+        let about = About { role, hash, remote_key, remote_address, offer, hang_up };
+        Link::run(inner, about, Source::Other(source), Sink::Other(sink))
+    }
+
+    fn run(inner: &Arc<Inner>, about: About, source: Source, sink: Sink) -> io::Result<Connection> {
+        let About { role, hash, remote_key, remote_address, offer, hang_up } = about;
         let link = Arc::new(Link {
             remote_key,
             signal: Arc::default(),
-            stream,
+            remote_address,
+            offer,
+            hang_up,
             mux: Mutex::new(Mux {
                 connection: replicate::Connection::new(role, hash),
                 channels: BTreeMap::new(),
@@ -100,14 +139,14 @@ impl Link {
         });
         inner.add_link(&link);
         inner.all_open().iter().for_each(|shared| link.attach(shared));
-        reader::start(&link, Arc::downgrade(inner), receive)?;
-        writer::start(&link, Arc::downgrade(inner), send)?;
+        reader::start(&link, Arc::downgrade(inner), source)?;
+        writer::start(&link, Arc::downgrade(inner), sink)?;
         Ok(Connection { link })
     }
 
-    /// Offers a log to the peer, unless it must not have it.
+    /// Offers a log to the peer, unless it must not have it or is told of none.
     pub(crate) fn attach(&self, shared: &Arc<Shared>) {
-        if self.lock().attach(shared, &self.remote_key) {
+        if self.offer == Offer::Open && self.lock().attach(shared, &self.remote_key) {
             self.signal.control();
         }
     }
@@ -115,8 +154,7 @@ impl Link {
     /// Ends the connection: its threads notice.
     pub(crate) fn close(&self) {
         self.signal.close();
-        // Fails when the peer was first.
-        let _closed = self.stream.shutdown(Shutdown::Both);
+        (self.hang_up)();
     }
 
     /// What is read has come to an end: every log is told.

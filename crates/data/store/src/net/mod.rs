@@ -1,6 +1,8 @@
-//! The way to peers: Noise XX, secretstream and frames over TCP, three threads for each connection.
+//! The way to peers: Noise XX, secretstream and frames over TCP, or what a [`Carrier`] brings; three threads for each
+//! connection.
 
 mod access;
+mod carrier;
 mod handshake;
 mod intake;
 mod link;
@@ -8,9 +10,11 @@ mod reader;
 mod secretstream;
 mod serve;
 mod signal;
+mod tcp;
 mod writer;
 
 pub use access::Access;
+pub use carrier::{Carrier, FrameSink, FrameSource, Offer};
 pub use handshake::HandshakeError;
 pub(crate) use handshake::public_key;
 pub use link::Connection;

@@ -1,18 +1,15 @@
+use super::carrier::FrameSource;
 use super::intake::{self, Mail};
 use super::link::{Link, ending};
-use super::secretstream::{BEFORE, BEHIND, Direction};
+use super::tcp::TcpSource;
 use crate::store::Inner;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use cloudpal_log::replicate::{ConnectionError, ConnectionEvent};
-use cloudpal_log::wire::{FrameError, Frames, MAX_FRAME};
-use rustix::io::ioctl_fionread;
-use std::io::{self, Read};
+use cloudpal_log::wire::FrameError;
+use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
-/// What is read from the system at once, at most and at least.
-const GULP: usize = 1 << 20;
-const SIP: usize = 16 << 10;
 /// Gulps that may wait to be taken in: enough that both threads always have work, and little memory.
 const WAITING: usize = 4;
 
@@ -31,12 +28,31 @@ pub(super) enum ReadFault {
     Closed,
 }
 
+/// Where frames come from.
+pub(super) enum Source {
+    Tcp(TcpSource),
+    Other(Box<dyn FrameSource>),
+}
+
+impl Source {
+    fn receive(&mut self, at_hand: &mut Vec<Bytes>) -> Result<(), ReadFault> {
+        match self {
+            Source::Tcp(tcp) => tcp.receive(at_hand),
+            Source::Other(other) => {
+                other.receive(at_hand)?;
+                at_hand.retain(|frame| !frame.is_empty());
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Starts the two threads that read a connection: one receives, decrypts, sorts and hashes while the other checks
 /// and stores what came before. They share the work of a fast peer about evenly.
-pub(crate) fn start(link: &Arc<Link>, inner: Weak<Inner>, receive: Direction) -> io::Result<()> {
+pub(super) fn start(link: &Arc<Link>, inner: Weak<Inner>, source: Source) -> io::Result<()> {
     let (to, from) = sync_channel(WAITING);
     intake::start(Arc::clone(link), inner.clone(), from)?;
-    let mut reader = Reader { link: Arc::clone(link), inner, receive, frames: Frames::new(), to };
+    let mut reader = Reader { link: Arc::clone(link), inner, source, to };
     std::thread::Builder::new()
         .name("store-reader".into())
         .spawn(move || {
@@ -51,24 +67,15 @@ pub(crate) fn start(link: &Arc<Link>, inner: Weak<Inner>, receive: Direction) ->
 struct Reader {
     link: Arc<Link>,
     inner: Weak<Inner>,
-    receive: Direction,
-    frames: Frames,
+    source: Source,
     to: SyncSender<Result<Mail, ReadFault>>,
 }
 
 impl Reader {
     fn run(&mut self) -> Result<(), ReadFault> {
         loop {
-            self.gulp()?;
             let mut at_hand = Vec::new();
-            while let Some(mut frame) = self.frames.next(MAX_FRAME)? {
-                self.receive.pull(&mut frame).ok_or(ReadFault::Cipher)?;
-                frame.advance(BEFORE);
-                frame.truncate(frame.len() - BEHIND);
-                if !frame.is_empty() {
-                    at_hand.push(frame.freeze());
-                }
-            }
+            self.source.receive(&mut at_hand)?;
             let mut mail = Mail::default();
             let sorted = self.sort(&at_hand, &mut mail);
             mail.hash();
@@ -77,27 +84,6 @@ impl Reader {
             }
             sorted?;
         }
-    }
-
-    /// Reads once, as much as has come.
-    fn gulp(&mut self) -> Result<(), ReadFault> {
-        let come = ioctl_fionread(&self.link.stream).map_err(io::Error::from)?;
-        let room = usize::try_from(come).unwrap_or(GULP).clamp(SIP, GULP);
-        let buffer = self.frames.buffer();
-        let before = buffer.len();
-        buffer.resize(before + room, 0);
-        let mut stream = &self.link.stream;
-        let read = loop {
-            match stream.read(&mut buffer[before..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        buffer.truncate(before + read.as_ref().map_or(0, |read| *read));
-        if read? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        Ok(())
     }
 
     /// Takes in frames: channels are dealt with here, messages are put to their logs.

@@ -1,25 +1,30 @@
+use super::carrier::FrameSink;
 use super::link::{Link, ending};
-use super::secretstream::{BEFORE, BEHIND, Direction};
 use super::signal::Todo;
+use super::tcp::{ROOM, TcpSink};
 use crate::store::Inner;
 use cloudpal_log::wire::ChannelId;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How long a connection may be quiet before an empty message shows that it lives, as npm hypercore does.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// Bytes of length before a message.
-const HEAD: usize = 3;
+
+/// Where frames go.
+pub(super) enum Sink {
+    Tcp(TcpSink),
+    Other(Box<dyn FrameSink>),
+}
 
 /// Starts the thread that writes a connection.
-pub(crate) fn start(link: &Arc<Link>, inner: Weak<Inner>, send: Direction) -> io::Result<()> {
+pub(super) fn start(link: &Arc<Link>, inner: Weak<Inner>, sink: Sink) -> io::Result<()> {
     let link = Arc::clone(link);
     std::thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || {
-            let mut writer = Writer { link, inner, send, buffer: Vec::new(), ready: BTreeSet::new() };
+            let mut writer = Writer { link, inner, sink, buffer: Vec::new(), ready: BTreeSet::new() };
             if let Err(error) = writer.run() {
                 writer.link.end(ending(&error));
             }
@@ -30,7 +35,7 @@ pub(crate) fn start(link: &Arc<Link>, inner: Weak<Inner>, send: Direction) -> io
 struct Writer {
     link: Arc<Link>,
     inner: Weak<Inner>,
-    send: Direction,
+    sink: Sink,
     buffer: Vec<u8>,
     ready: BTreeSet<ChannelId>,
 }
@@ -114,16 +119,14 @@ impl Writer {
     /// Leaves room for length and tag.
     fn begin(&mut self) {
         self.buffer.clear();
-        self.buffer.resize(HEAD + BEFORE, 0);
+        self.buffer.resize(ROOM, 0);
     }
 
-    /// Encrypts what was put behind that room, and sends it.
+    /// Sends what was put behind that room.
     fn send(&mut self) -> io::Result<()> {
-        self.buffer.resize(self.buffer.len() + BEHIND, 0);
-        let len = ((self.buffer.len() - HEAD) as u32).to_le_bytes();
-        self.buffer[..HEAD].copy_from_slice(&len[..HEAD]);
-        self.send.push(&mut self.buffer[HEAD..]);
-        let mut stream = &self.link.stream;
-        stream.write_all(&self.buffer)
+        match &mut self.sink {
+            Sink::Tcp(tcp) => tcp.send(&mut self.buffer),
+            Sink::Other(other) => other.send(&self.buffer[ROOM..]),
+        }
     }
 }
