@@ -18,7 +18,7 @@ const fn room(name: &'static str, may: &'static [&'static str]) -> Room {
 
 const BASE: [&str; 2] = ["cloudpal-core", "cloudpal-protocol"];
 
-const ROOMS: [Room; 21] = [
+const ROOMS: [Room; 22] = [
     room("cloudpal-core", &[]),
     room("cloudpal-protocol", &["cloudpal-core"]),
     room("cloudpal-plan", &BASE),
@@ -26,6 +26,7 @@ const ROOMS: [Room; 21] = [
     room("cloudpal-form", &BASE),
     room("cloudpal-log", &BASE),
     room("cloudpal-store", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
+    room("cloudpal-swarm", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log", "cloudpal-store"]),
     room("cloudpal-bee", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
     room("cloudpal-drive", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log", "cloudpal-bee"]),
     room(
@@ -101,6 +102,7 @@ const ROOMS: [Room; 21] = [
             "cloudpal-bee",
             "cloudpal-drive",
             "cloudpal-shelf",
+            "cloudpal-swarm",
         ],
         dev: &["cloudpal-mint"],
     },
