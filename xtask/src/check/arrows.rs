@@ -18,13 +18,14 @@ const fn room(name: &'static str, may: &'static [&'static str]) -> Room {
 
 const BASE: [&str; 2] = ["cloudpal-core", "cloudpal-protocol"];
 
-const ROOMS: [Room; 22] = [
+const ROOMS: [Room; 23] = [
     room("cloudpal-core", &[]),
     room("cloudpal-protocol", &["cloudpal-core"]),
     room("cloudpal-plan", &BASE),
     room("cloudpal-meter", &BASE),
     room("cloudpal-form", &BASE),
     room("cloudpal-log", &BASE),
+    room("cloudpal-sorted", &[]),
     room("cloudpal-store", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
     room("cloudpal-swarm", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log", "cloudpal-store"]),
     room("cloudpal-bee", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
