@@ -1,4 +1,4 @@
-// Unmodified hypercore 11.37.1, corestore 7, hyperbee 2.27 and hyperdrive 13.3 as a peer.
+// Unmodified hypercore 11.37.1, corestore 7, hyperbee 2.27, hyperdrive 13.3, hyperdht 6.34 and hyperswarm 4.17 as a peer.
 import path from 'node:path'
 import { createRequire } from 'node:module'
 import Corestore from 'corestore'
@@ -8,6 +8,7 @@ import { Bees } from './bees.mjs'
 import { Drives } from './drives.mjs'
 import { Links } from './links.mjs'
 import { Logs } from './logs.mjs'
+import { Swarms } from './swarms.mjs'
 import { serve } from './lines.mjs'
 
 const caps = createRequire(import.meta.url)('hypercore/lib/caps.js')
@@ -19,6 +20,7 @@ const logs = new Logs(Hypercore, {
 })
 const drives = new Drives()
 const bees = new Bees(logs)
+const swarms = new Swarms(logs)
 const links = new Links((isInitiator) => {
   const stream = logs.streamOf(isInitiator)
   drives.store.replicate(stream)
@@ -35,5 +37,10 @@ serve({
   ...logs.commands(),
   ...bees.commands(),
   ...drives.commands(),
-  ...links.commands()
+  ...links.commands(),
+  ...swarms.commands(),
+  close: async () => {
+    await swarms.close()
+    return logs.close()
+  }
 })

@@ -5,6 +5,7 @@ use crate::drives::{self, Privacy};
 use crate::logs::{self, Flavour};
 use crate::report::{Outcome, Report};
 use crate::stage::{Kind, Site};
+use crate::swarms;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -71,6 +72,8 @@ pub enum Task {
     Drive(Privacy),
     /// The same program on two drives of equal keys that never meet.
     TwinDrives(Privacy),
+    /// A log found on a table that a peer of this kind keeps.
+    Swarm(Kind),
 }
 
 impl Scenario {
@@ -130,6 +133,10 @@ impl Scenario {
                 let plan = drives::Plan::of_twins(seed, &self.peers, privacy);
                 drives::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
             }
+            Task::Swarm(keeper) => {
+                let plan = swarms::Plan::roll(seed, &self.peers, keeper);
+                swarms::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
+            }
         }
     }
 }
@@ -183,6 +190,13 @@ fn all() -> Vec<Scenario> {
             all.push(Scenario::new(&format!("twin-drives/{word}"), &peers, Task::TwinDrives(privacy)));
         }
     }
+    for peers in [[Ours, Eleven], [Eleven, Ours]] {
+        for keeper in peers {
+            let about = format!("swarm/on-{}", format!("{keeper:?}").to_lowercase());
+            all.push(Scenario::new(&about, &peers, Task::Swarm(keeper)));
+        }
+    }
+    all.push(Scenario::new("swarm/on-eleven", &[Eleven, Eleven], Task::Swarm(Eleven)));
     all.push(Scenario::new("deceived", &[Eleven, Eleven], Task::Deceived));
     all
 }
@@ -198,6 +212,7 @@ fn is_short(scenario: &Scenario) -> bool {
         (Task::Log(Flavour::Default), [_, _, _]) => !scenario.is_control(),
         (Task::Log(flavour), [_, _]) => flavour != Flavour::Multi(2) && !scenario.is_control(),
         (Task::Log(_), _) => false,
+        (Task::Swarm(keeper), peers) => peers.first() == Some(&keeper) && !scenario.is_control(),
         (_, [Ours, Ten] | [Ten, Ours]) => plain,
         (Task::TwinBees(_) | Task::TwinDrives(_) | Task::Bee(_) | Task::Drive(_), _) => {
             plain && !scenario.is_control()

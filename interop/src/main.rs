@@ -2,12 +2,13 @@
 //!
 //! `cloudpal-interop run` plays random programs of operations with our data crates and with unmodified npm
 //! hypercore 11, hypercore 10, hyperbee, hyperdrive and corestore, each peer in a process of its own,
-//! connected over TCP, in both directions; and compares what they hold afterwards. `cargo xtask interop`
+//! connected over TCP or found on a distributed hash table, in both directions; and compares what they hold afterwards. `cargo xtask interop`
 //! installs the npm peers, builds this and runs it.
 //!
 //! - [`content`] and [`dice`]: bytes and chance that come back by their seed.
 //! - [`stage`]: peers as child processes that take JSON commands, all of them the same ones.
 //! - [`logs`], [`bees`] and [`drives`]: programs as plain data, and playing them.
+//! - [`swarms`]: a log found by its discovery key on a table of this machine.
 //! - [`peer`]: our data crates behind the same commands.
 //! - [`catalogue`]: which programs are played by whom.
 //! - [`report`]: one JSON object.
@@ -27,6 +28,7 @@ mod logs;
 mod peer;
 mod report;
 mod stage;
+mod swarms;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

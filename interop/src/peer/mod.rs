@@ -4,6 +4,7 @@ mod bees;
 mod drives;
 mod links;
 mod logs;
+mod swarms;
 
 use anyhow::{Context as _, Result, bail};
 use bees::Bees;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
+use swarms::Swarms;
 
 /// The store's key: nothing that this peer holds is worth more than a test.
 const STORE_KEY: [u8; 32] = [9; 32];
@@ -53,6 +55,7 @@ struct Peer {
     bees: Bees,
     drives: Drives,
     links: Links,
+    swarms: Swarms,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +75,7 @@ impl Peer {
             bees: Bees::default(),
             drives: Drives::default(),
             links: Links::default(),
+            swarms: Swarms::default(),
         })
     }
 
@@ -106,7 +110,12 @@ impl Peer {
             "disconnect" => Ok(self.links.disconnect(&read(command)?)),
             // Our own end of a connection breaks only by what the other side does.
             "broken" => Ok(json!({ "broken": [] })),
+            "table" => self.swarms.table(&read(command)?),
+            "swarm" => self.swarms.start(&self.store, read(command)?),
+            "joinSwarm" => self.swarms.join(&self.logs, &read(command)?),
+            "met" => self.swarms.met(),
             "close" => {
+                self.swarms = Swarms::default();
                 self.store.close()?;
                 Ok(json!({}))
             }
