@@ -1,0 +1,301 @@
+import {
+  AbstractLevel,
+  type AbstractBatchOperation,
+  type AbstractBatchOptions,
+  type AbstractChainedBatch,
+  type AbstractDatabaseOptions,
+  type AbstractDelOptions,
+  type AbstractPutOptions
+} from 'abstract-level'
+import { Client, type ClientOptions } from './client.js'
+import { CloudpalError, closed } from './error.js'
+import { CloudpalIterator, CloudpalKeyIterator, CloudpalValueIterator } from './iterator.js'
+import { Pager, type RangeOptions } from './pager.js'
+import { Receipt, type WritePromise } from './receipt.js'
+import { CloudpalSnapshot } from './view.js'
+import type { Bounds, Kind, Start, Step, Sub } from './wire/messages.js'
+
+/** Which sub-database, and how keys and values are encoded. */
+export interface LevelOptions<K, V> extends AbstractDatabaseOptions<K, V> {
+  /** The sub-database. Default: the one without a name. */
+  name?: string
+  /** How concurrent edits come together. Default: `register`. */
+  kind?: Kind
+  /** When writes count as stored, unless they say themselves: `relaxed` may lose the last ones in a power cut. */
+  durability?: Durability
+}
+
+export type Durability = 'durable' | 'relaxed'
+
+/** Of one write. `sync` is LevelDB's word for the same: true is durable. */
+export interface WriteOptions {
+  durability?: Durability
+  sync?: boolean
+}
+
+/** Something that changed in the sub-database. */
+export interface Change<K, V> {
+  readonly key: K
+  /** Missing: deleted. */
+  readonly value: V | undefined
+  /** The writer, in hex. */
+  readonly writer: string
+  /** When, by its writer's clock: milliseconds since 1970. */
+  readonly time: number
+}
+
+/** A value that lost against a concurrent one and is kept until somebody resolves it. */
+export type Conflict<K, V> = Change<K, V>
+
+/** Where the receipt of a write travels through abstract-level to the private methods. */
+const kReceipt = Symbol('receipt')
+
+interface Private {
+  [kReceipt]?: Receipt
+  durability?: Durability
+  sync?: boolean
+  snapshot?: unknown
+}
+
+type PrivateOperation = { key: Uint8Array } & ({ type: 'put'; value: Uint8Array } | { type: 'del' })
+
+/** A sub-database as an abstract-level database. */
+export class CloudpalLevel<K = string, V = string> extends AbstractLevel<Uint8Array, K, V> {
+  /** Name and kind. */
+  readonly sub: Sub
+  readonly #options: ClientOptions | undefined
+  readonly #durability: Durability
+  #client: Client | undefined
+  #watch: AbortController | undefined
+
+  /**
+   * `client`: one that several databases share and that its maker closes, or the options of one of its own.
+   */
+  constructor(client: Client | ClientOptions, options: LevelOptions<K, V> = {}) {
+    const { name = '', kind = 'register', durability = 'relaxed', ...forward } = options
+    super(
+      {
+        encodings: { view: true },
+        seek: true,
+        has: true,
+        implicitSnapshots: true,
+        explicitSnapshots: true,
+        permanence: true,
+        createIfMissing: true,
+        errorIfExists: true,
+        events: { change: true }
+      },
+      forward
+    )
+    this.sub = { name, kind }
+    this.#durability = durability
+    if (client instanceof Client) this.#client = client
+    else this.#options = client
+    this.on('newListener', (event) => { if (event === 'change') this.#startWatching() })
+    this.on('removeListener', () => { if (this.listenerCount('change') === 0) this.#stopWatching() })
+    this.on('open', () => { if (this.listenerCount('change') > 0) this.#startWatching() })
+  }
+
+  /** The connection. There while the database is open, and always if it is shared. */
+  get client(): Client {
+    if (this.#client === undefined) throw closed()
+    return this.#client
+  }
+
+  /** Writes that the server has not stored yet, of all databases that share the connection. */
+  get pending(): number {
+    return this.#client?.pending ?? 0
+  }
+
+  /** abstract-level's events are untyped; this one is not. */
+  override on(event: 'change', listener: (change: Change<K, V>) => void): this
+  override on(event: string | symbol, listener: (...told: never[]) => void): this
+  override on(event: string | symbol, listener: (...told: never[]) => void): this {
+    return super.on(event, listener as (...told: unknown[]) => void)
+  }
+
+  override put(key: K, value: V): WritePromise
+  override put<A = K, B = V>(key: A, value: B, options: AbstractPutOptions<A, B> & WriteOptions): WritePromise
+  override put<A, B>(key: A, value: B, options?: AbstractPutOptions<A, B> & WriteOptions): WritePromise {
+    const { receipt, forward } = withReceipt(options)
+    return receipt.show(super.put(key, value, forward))
+  }
+
+  override del(key: K): WritePromise
+  override del<A = K>(key: A, options: AbstractDelOptions<A> & WriteOptions): WritePromise
+  override del<A>(key: A, options?: AbstractDelOptions<A> & WriteOptions): WritePromise {
+    const { receipt, forward } = withReceipt(options)
+    return receipt.show(super.del(key, forward))
+  }
+
+  override batch(operations: AbstractBatchOperation<this, K, V>[]): WritePromise
+  override batch<A = K, B = V>(
+    operations: AbstractBatchOperation<this, A, B>[],
+    options: AbstractBatchOptions<A, B> & WriteOptions
+  ): WritePromise
+  override batch(): AbstractChainedBatch<this, K, V>
+  override batch<A, B>(
+    ...given: [AbstractBatchOperation<this, A, B>[]?, (AbstractBatchOptions<A, B> & WriteOptions)?]
+  ): WritePromise | AbstractChainedBatch<this, K, V> {
+    if (given.length === 0) return super.batch()
+    const { receipt, forward } = withReceipt(given[1])
+    return receipt.show(super.batch(given[0] as never, forward))
+  }
+
+  /** Changes of this sub-database, by whomever, as they happen; from `start` on, which is `now` by default. */
+  async *changes(options: { start?: Start; signal?: AbortSignal } = {}): AsyncGenerator<Change<K, V>, void, undefined> {
+    for await (const changes of this.client.changes({ ...options, sub: this.sub })) {
+      for (const change of changes) yield this.#decoded(change)
+    }
+  }
+
+  /** What lost against concurrent writes in this sub-database. */
+  async conflicts(): Promise<Conflict<K, V>[]> {
+    return (await this.client.conflicts(this.sub)).map((conflict) => this.#decoded(conflict))
+  }
+
+  /** Where iterators get their entries. */
+  pager(options: RangeOptions, values: boolean): Pager {
+    return new Pager(this.client, this.sub, options, values)
+  }
+
+  async _open({ createIfMissing, errorIfExists }: { createIfMissing: boolean; errorIfExists: boolean }): Promise<void> {
+    if (this.#options !== undefined) this.#client = new Client(this.#options)
+    try {
+      await this.#reach(createIfMissing, errorIfExists)
+    } catch (error) {
+      await this._close()
+      throw error
+    }
+  }
+
+  async _close(): Promise<void> {
+    this.#stopWatching()
+    if (this.#options === undefined) return
+    const client = this.#client
+    this.#client = undefined
+    await client?.close()
+  }
+
+  async _get(key: Uint8Array, { snapshot }: Private): Promise<Uint8Array | undefined> {
+    const [value] = await this.client.get(this.sub, [key], await number(snapshot))
+    return value
+  }
+
+  async _getMany(keys: Uint8Array[], { snapshot }: Private): Promise<(Uint8Array | undefined)[]> {
+    return this.client.get(this.sub, keys, await number(snapshot))
+  }
+
+  async _has(key: Uint8Array, { snapshot }: Private): Promise<boolean> {
+    const [present] = await this.client.has(this.sub, [key], await number(snapshot))
+    return present === true
+  }
+
+  async _hasMany(keys: Uint8Array[], { snapshot }: Private): Promise<boolean[]> {
+    return this.client.has(this.sub, keys, await number(snapshot))
+  }
+
+  _put(key: Uint8Array, value: Uint8Array, options: Private): Promise<void> {
+    return this.#write([{ type: 'put', sub: this.sub, key, value }], options)
+  }
+
+  _del(key: Uint8Array, options: Private): Promise<void> {
+    return this.#write([{ type: 'del', sub: this.sub, key }], options)
+  }
+
+  _batch(operations: PrivateOperation[], options: Private): Promise<void> {
+    return this.#write(operations.map((operation): Step => {
+      const { key } = operation
+      if (operation.type === 'del') return { type: 'del', sub: this.sub, key }
+      return { type: 'put', sub: this.sub, key, value: operation.value }
+    }), options)
+  }
+
+  async _clear(options: RangeOptions & Private): Promise<void> {
+    const { gt, gte, lt, lte, limit = -1, snapshot } = options
+    const bounds: Bounds = { gt, gte, lt, lte }
+    if (limit < 0 && snapshot == null) return this.#write([{ type: 'clear', sub: this.sub, bounds }], options)
+    // A part of the range, or as it once was: key by key.
+    const pager = this.pager(options, false)
+    try {
+      let left = limit < 0 ? Infinity : limit
+      for (;;) {
+        const keys = await pager.take(Math.min(left, 1000), (key) => key)
+        if (keys.length === 0) return
+        await this.#write(keys.map((key) => ({ type: 'del', sub: this.sub, key })), options)
+        left -= keys.length
+        if (left === 0) return
+      }
+    } finally {
+      pager.close()
+    }
+  }
+
+  _iterator(options: RangeOptions): CloudpalIterator<K, V> {
+    return new CloudpalIterator(this, options)
+  }
+
+  _keys(options: RangeOptions): CloudpalKeyIterator<K, V> {
+    return new CloudpalKeyIterator(this, options)
+  }
+
+  _values(options: RangeOptions): CloudpalValueIterator<K, V> {
+    return new CloudpalValueIterator(this, options)
+  }
+
+  _snapshot(options: object): CloudpalSnapshot {
+    return new CloudpalSnapshot(this.client, options)
+  }
+
+  async #reach(create: boolean, fresh: boolean): Promise<void> {
+    const state = await this.client.ready()
+    try {
+      if (state === 'closed') throw closed()
+      await this.client.open(this.sub, { create, fresh })
+    } catch (error) {
+      const unreached = error instanceof CloudpalError && ['CLOUDPAL_OFFLINE', 'CLOUDPAL_DISCONNECTED'].includes(error.code)
+      // Whoever keeps a queue can write before the server is reached, unless it depends on what is there.
+      if (!unreached || !this.client.hasQueue || !create || fresh) throw error
+    }
+  }
+
+  #write(steps: Step[], options: Private): Promise<void> {
+    const durability = options.durability ?? (options.sync === undefined ? this.#durability : options.sync ? 'durable' : 'relaxed')
+    return this.client.write(steps, durability, options[kReceipt]).outcome()
+  }
+
+  #decoded(raw: { key: Uint8Array; value: Uint8Array | undefined; writer: string; time: number }): Change<K, V> {
+    return {
+      key: this.keyEncoding().decode(raw.key),
+      value: raw.value === undefined ? undefined : this.valueEncoding().decode(raw.value),
+      writer: raw.writer,
+      time: raw.time
+    }
+  }
+
+  #startWatching(): void {
+    if (this.#watch !== undefined || this.#client === undefined) return
+    const watch = new AbortController()
+    this.#watch = watch
+    const run = async () => {
+      for await (const change of this.changes({ signal: watch.signal })) this.emit('change', change)
+    }
+    run().catch((error: unknown) => {
+      if (!watch.signal.aborted && this.listenerCount('error') > 0) this.emit('error', error)
+    })
+  }
+
+  #stopWatching(): void {
+    this.#watch?.abort()
+    this.#watch = undefined
+  }
+}
+
+function withReceipt<T extends object>(options: T | undefined): { receipt: Receipt; forward: T } {
+  const receipt = (options as Private | undefined)?.[kReceipt] ?? new Receipt()
+  return { receipt, forward: { ...options, [kReceipt]: receipt } as unknown as T }
+}
+
+async function number(snapshot: unknown): Promise<number> {
+  return snapshot instanceof CloudpalSnapshot ? snapshot.view.number() : 0
+}

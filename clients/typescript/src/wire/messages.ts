@@ -1,0 +1,157 @@
+import type { Reader } from './reader.js'
+import type { Writer } from './writer.js'
+
+/** How concurrent edits of a sub-database come together; part of its identity. */
+export type Kind = 'register' | 'json' | 'set' | 'counter' | 'text'
+
+const kinds: readonly Kind[] = ['register', 'json', 'set', 'counter', 'text']
+
+/** A sub-database of a database. */
+export interface Sub {
+  readonly name: string
+  readonly kind: Kind
+}
+
+/** A range of keys. Where an end has two bounds, the one that includes its key counts, as everywhere in LevelDB. */
+export interface Bounds {
+  gt?: Uint8Array | undefined
+  gte?: Uint8Array | undefined
+  lt?: Uint8Array | undefined
+  lte?: Uint8Array | undefined
+}
+
+/** One part of an atomic batch. */
+export type Step =
+  | { type: 'put'; sub: Sub; key: Uint8Array; value: Uint8Array }
+  | { type: 'del'; sub: Sub; key: Uint8Array }
+  | { type: 'clear'; sub: Sub; bounds: Bounds }
+  | { type: 'expect'; sub: Sub; key: Uint8Array; value: Uint8Array | undefined }
+
+/** Where a feed of changes begins: with what comes next, with the oldest that is kept, or after a cursor. */
+export type Start = 'now' | 'oldest' | Uint8Array
+
+export const VERSION = 1
+export const SUBPROTOCOL = 'cloudpal-db'
+
+export const request = {
+  hello: 1,
+  open: 2,
+  get: 3,
+  has: 4,
+  write: 5,
+  scan: 6,
+  snapshot: 7,
+  release: 8,
+  changes: 9,
+  more: 10,
+  end: 11,
+  conflicts: 12,
+  members: 13,
+  ping: 14
+} as const
+
+export const answer = { ok: 0, error: 1, event: 2 } as const
+
+export function writeSub(writer: Writer, sub: Sub): void {
+  writer.byte(kinds.indexOf(sub.kind))
+  writer.string(sub.name)
+}
+
+export function readSub(reader: Reader): Sub {
+  const kind = kinds[reader.byte()] ?? 'register'
+  return { kind, name: reader.string() }
+}
+
+export function writeBounds(writer: Writer, { gt, gte, lt, lte }: Bounds): void {
+  writeBound(writer, gt, gte)
+  writeBound(writer, lt, lte)
+}
+
+function writeBound(writer: Writer, excluding?: Uint8Array, including?: Uint8Array): void {
+  const key = including ?? excluding
+  writer.byte(key === undefined ? 0 : including === undefined ? 1 : 2)
+  if (key !== undefined) writer.buffer(key)
+}
+
+/** The part of a write that says what it does. */
+export function writeSteps(writer: Writer, steps: readonly Step[]): void {
+  const subs: Sub[] = []
+  const places = steps.map(({ sub }) => {
+    const known = subs.findIndex((other) => other.name === sub.name && other.kind === sub.kind)
+    return known < 0 ? subs.push(sub) - 1 : known
+  })
+  writer.uint(subs.length)
+  for (const sub of subs) writeSub(writer, sub)
+  writer.uint(steps.length)
+  steps.forEach((step, index) => {
+    writeStep(writer, step, places[index] ?? 0)
+  })
+}
+
+function writeStep(writer: Writer, step: Step, place: number): void {
+  const head = (code: number) => {
+    writer.byte(code)
+    writer.uint(place)
+  }
+  switch (step.type) {
+    case 'put':
+      head(0)
+      writer.buffer(step.key)
+      writer.buffer(step.value)
+      break
+    case 'del':
+      head(1)
+      writer.buffer(step.key)
+      break
+    case 'clear':
+      head(2)
+      writeBounds(writer, step.bounds)
+      break
+    case 'expect':
+      head(step.value === undefined ? 3 : 4)
+      writer.buffer(step.key)
+      if (step.value !== undefined) writer.buffer(step.value)
+  }
+}
+
+/** Something that changed, its bytes as the database has them. */
+export interface RawChange {
+  readonly sub: Sub
+  readonly key: Uint8Array
+  /** Missing: deleted. */
+  readonly value: Uint8Array | undefined
+  /** The writer, in hex. */
+  readonly writer: string
+  /** When, by its writer's clock: milliseconds since 1970. */
+  readonly time: number
+}
+
+export function readChange(reader: Reader): RawChange {
+  return {
+    sub: readSub(reader),
+    key: reader.buffer(),
+    value: reader.optional(),
+    writer: hex(reader.raw(32)),
+    time: reader.uint()
+  }
+}
+
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** Orders keys as the database does: by their bytes. */
+export function compare(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+/** Whether a key lies in a range. */
+export function within(key: Uint8Array, { gt, gte, lt, lte }: Bounds): boolean {
+  if (gte !== undefined ? compare(key, gte) < 0 : gt !== undefined && compare(key, gt) <= 0) return false
+  return lte !== undefined ? compare(key, lte) <= 0 : lt === undefined || compare(key, lt) < 0
+}

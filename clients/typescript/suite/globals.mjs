@@ -1,0 +1,3 @@
+// What scripts written for Node.js find without asking.
+export { Buffer } from 'buffer/'
+export { default as process } from 'process/browser.js'
