@@ -139,6 +139,11 @@ impl AgreementSecret {
     pub fn expose(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
+
+    /// What this key and `peer` agree on (X25519). It is no key yet: hash it together with both public halves.
+    pub fn agree(&self, peer: &AgreementKey) -> Secret<32> {
+        Secret::new(self.0.diffie_hellman(&x25519_dalek::PublicKey::from(peer.0)).to_bytes())
+    }
 }
 
 impl fmt::Debug for AgreementSecret {

@@ -18,7 +18,7 @@ const fn room(name: &'static str, may: &'static [&'static str]) -> Room {
 
 const BASE: [&str; 2] = ["cloudpal-core", "cloudpal-protocol"];
 
-const ROOMS: [Room; 23] = [
+const ROOMS: [Room; 26] = [
     room("cloudpal-core", &[]),
     room("cloudpal-protocol", &["cloudpal-core"]),
     room("cloudpal-plan", &BASE),
@@ -26,6 +26,12 @@ const ROOMS: [Room; 23] = [
     room("cloudpal-form", &BASE),
     room("cloudpal-log", &BASE),
     room("cloudpal-sorted", &[]),
+    room("cloudpal-db", &["cloudpal-core", "cloudpal-log", "cloudpal-sorted"]),
+    room("cloudpal-simulator", &["cloudpal-core", "cloudpal-log", "cloudpal-sorted", "cloudpal-db"]),
+    room(
+        "cloudpal-base",
+        &["cloudpal-core", "cloudpal-log", "cloudpal-sorted", "cloudpal-store", "cloudpal-db"],
+    ),
     room("cloudpal-store", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
     room("cloudpal-swarm", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log", "cloudpal-store"]),
     room("cloudpal-bee", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),

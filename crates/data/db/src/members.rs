@@ -1,0 +1,190 @@
+//! Who may write what, out of the records alone: the same records give the same members, whatever order they came in.
+//!
+//! The owner's word counts wherever it is found. A manager's word counts where it lies in the part of the manager's own log that
+//! counts; the owner alone says how long that is, so there is no circle.
+
+use crate::record::{Admission, Candidate, Cut, Record, Rights, Role, Says, SignedRecord};
+use crate::wire::EpochId;
+use crate::{ClientId, Dot, Sub, WriterId};
+use cloudpal_core::PublicKey;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A member of the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its log and public keys.
+    pub candidate: Candidate,
+    /// What people call it.
+    pub name: String,
+    /// What it may do.
+    pub rights: Rights,
+    /// How much of its log counts, if not all.
+    pub cut: Option<Cut>,
+}
+
+impl Member {
+    /// Its log.
+    pub const fn writer(&self) -> WriterId {
+        self.candidate.writer()
+    }
+
+    /// How many blocks of its log count.
+    pub fn limit(&self) -> u64 {
+        self.cut.as_ref().map_or(u64::MAX, |cut| cut.length)
+    }
+
+    /// Whether it may write to `sub`, in an entry stamped `wall_ms`.
+    pub(crate) fn may_write(&self, sub: &Sub, wall_ms: u64) -> bool {
+        let scope = &self.rights.scope;
+        self.rights.role != Role::Reader
+            && self.rights.until_ms.is_none_or(|until| wall_ms < until)
+            && (scope.is_empty() || scope.iter().any(|path| sub.lies_under(path)))
+    }
+}
+
+/// The founder of a database: its first block says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Founder {
+    pub candidate: Candidate,
+    pub owner: PublicKey,
+}
+
+/// All records that were found, and where.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Records {
+    by_digest: BTreeMap<[u8; 32], Held>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub signed: SignedRecord,
+    pub record: Record,
+    /// Where it lies: more than one place when it was carried on.
+    pub places: BTreeSet<Dot>,
+}
+
+impl Records {
+    /// Takes in what lies at `at`. False if it is known to lie there, is not well signed or is for another database.
+    pub fn insert(&mut self, database: &WriterId, signed: SignedRecord, at: Dot) -> bool {
+        let digest = signed.digest();
+        if let Some(held) = self.by_digest.get_mut(&digest) {
+            return held.places.insert(at);
+        }
+        let Some(record) = signed.verify().filter(|record| record.database == database.0) else {
+            return false;
+        };
+        self.by_digest.insert(digest, Held { signed, record, places: BTreeSet::from([at]) });
+        true
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.by_digest.values()
+    }
+}
+
+/// The members, and which records about epochs count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    by_client: BTreeMap<ClientId, Member>,
+    pub(crate) epochs: BTreeSet<EpochId>,
+}
+
+impl Members {
+    /// What the records come to.
+    pub(crate) fn of(founder: &Founder, records: &Records) -> Self {
+        let mut members = Members::default();
+        let first = Member {
+            candidate: founder.candidate,
+            name: "founder".to_owned(),
+            rights: Rights::all(Role::Manager),
+            cut: None,
+        };
+        members.by_client.insert(first.writer().client(), first);
+        let by_owner: Vec<&Held> =
+            records.iter().filter(|held| held.signed.signer() == founder.owner).collect();
+        members.admit(&by_owner, Role::Manager);
+        members.cut(&by_owner, |_| true);
+        let by_managers: Vec<&Held> = records.iter().filter(|held| members.manages(held)).collect();
+        members.admit(&by_managers, Role::Writer);
+        members.cut(&by_owner, |_| true);
+        // The owner beats a delegate.
+        members.cut(&by_managers, |member| member.rights.role != Role::Manager && member.cut.is_none());
+        members.epochs = by_owner.iter().chain(&by_managers).filter_map(|held| epoch(&held.record)).collect();
+        members
+    }
+
+    /// Whether the record is of a manager and lies where its word counts.
+    fn manages(&self, held: &Held) -> bool {
+        let signed = |member: &&Member| {
+            member.rights.role == Role::Manager && member.candidate.signer == held.signed.signer()
+        };
+        self.by_client.values().filter(signed).any(|member| {
+            let client = member.writer().client();
+            held.places.iter().any(|place| place.client == client && place.position < member.limit())
+        })
+    }
+
+    /// Adds whom the records admit, with no more than `most`; of two admissions of one writer the later counts.
+    fn admit(&mut self, records: &[&Held], most: Role) {
+        let mut latest: BTreeMap<ClientId, (u64, &Admission)> = BTreeMap::new();
+        for held in records {
+            let Says::Admit(admission) = &held.record.says else { continue };
+            let client = admission.candidate.writer().client();
+            if latest.get(&client).is_none_or(|(signed_ms, _)| *signed_ms <= held.record.signed_ms) {
+                latest.insert(client, (held.record.signed_ms, admission));
+            }
+        }
+        for (client, (_, admission)) in latest {
+            if admission.rights.role > most || (most < Role::Manager && self.by_client.contains_key(&client))
+            {
+                continue;
+            }
+            let member = Member {
+                candidate: admission.candidate,
+                name: admission.name.clone(),
+                rights: admission.rights.clone(),
+                cut: None,
+            };
+            self.by_client.insert(client, member);
+        }
+    }
+
+    /// Cuts the logs of those whom `may` allows; of several cuts the lowest counts.
+    fn cut(&mut self, records: &[&Held], may: impl Fn(&Member) -> bool) {
+        let allowed: BTreeSet<ClientId> =
+            self.by_client.iter().filter(|(_, member)| may(member)).map(|(client, _)| *client).collect();
+        for held in records {
+            let Says::Cut(cut) = &held.record.says else { continue };
+            let client = WriterId(cut.writer).client();
+            let Some(member) = self.by_client.get_mut(&client).filter(|_| allowed.contains(&client)) else {
+                continue;
+            };
+            let lower = |old: &Cut| (cut.length, cut.tree_hash) < (old.length, old.tree_hash);
+            if member.cut.as_ref().is_none_or(lower) {
+                member.cut = Some(cut.clone());
+            }
+        }
+    }
+
+    /// The member known as `client`.
+    pub fn get(&self, client: ClientId) -> Option<&Member> {
+        self.by_client.get(&client)
+    }
+
+    /// All, in the order of their short ids.
+    pub fn iter(&self) -> impl Iterator<Item = (ClientId, &Member)> {
+        self.by_client.iter().map(|(client, member)| (*client, member))
+    }
+
+    /// How many blocks of `client` count; all of someone who is not known.
+    pub fn limit(&self, client: ClientId) -> u64 {
+        self.get(client).map_or(u64::MAX, Member::limit)
+    }
+}
+
+fn epoch(record: &Record) -> Option<EpochId> {
+    match record.says {
+        Says::Epoch { id, .. } => Some(id),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! Text that several people edit at once, by `yrs`.
+
+use crate::ClientId;
+use crate::error::ReadError;
+use bytes::Bytes;
+use yrs::updates::decoder::Decode;
+use yrs::{Doc, GetString, Text, TextRef, Transact, Update};
+
+const NAME: &str = "text";
+
+/// The text that `updates` come to.
+pub(crate) fn read(updates: &[Bytes]) -> Result<String, ReadError> {
+    let (doc, text) = load(updates, 0)?;
+    let string = text.get_string(&doc.transact());
+    Ok(string)
+}
+
+/// The update by which `client` turns what `updates` come to into `new`: one piece is replaced, from the first to the last
+/// difference. None if there is none.
+pub(crate) fn replace(updates: &[Bytes], client: ClientId, new: &str) -> Result<Option<Vec<u8>>, ReadError> {
+    let (doc, text) = load(updates, client.get())?;
+    let old = text.get_string(&doc.transact());
+    if old == new {
+        return Ok(None);
+    }
+    let same = |pair: &(char, char)| pair.0 == pair.1;
+    let head: usize = old.chars().zip(new.chars()).take_while(same).map(|(char, _)| char.len_utf8()).sum();
+    let rest = old[head..].chars().rev().zip(new[head..].chars().rev());
+    let tail: usize = rest.take_while(same).map(|(char, _)| char.len_utf8()).sum();
+    edit(&doc, &text, head, old.len() - tail - head, &new[head..new.len() - tail]).map(Some)
+}
+
+/// The update by which `client` takes `remove` bytes out at `at` and puts `insert` there.
+pub(crate) fn splice(
+    updates: &[Bytes],
+    client: ClientId,
+    at: usize,
+    remove: usize,
+    insert: &str,
+) -> Result<Option<Vec<u8>>, ReadError> {
+    let (doc, text) = load(updates, client.get())?;
+    let old = text.get_string(&doc.transact());
+    let fits =
+        at.checked_add(remove).is_some_and(|end| old.is_char_boundary(at) && old.is_char_boundary(end));
+    if fits { edit(&doc, &text, at, remove, insert).map(Some) } else { Ok(None) }
+}
+
+fn edit(doc: &Doc, text: &TextRef, at: usize, remove: usize, insert: &str) -> Result<Vec<u8>, ReadError> {
+    let number =
+        |bytes: usize| u32::try_from(bytes).map_err(|_| ReadError::Text("it is too long".to_owned()));
+    let (at, remove) = (number(at)?, number(remove)?);
+    let mut change = doc.transact_mut();
+    if remove > 0 {
+        text.remove_range(&mut change, at, remove);
+    }
+    if !insert.is_empty() {
+        text.insert(&mut change, at, insert);
+    }
+    Ok(change.encode_update_v1())
+}
+
+/// Whether bytes from outside are an update.
+pub(crate) fn is_update(update: &[u8]) -> bool {
+    Update::decode_v1(update).is_ok()
+}
+
+fn load(updates: &[Bytes], client: u64) -> Result<(Doc, TextRef), ReadError> {
+    let doc = Doc::with_client_id(client);
+    let text = doc.get_or_insert_text(NAME);
+    let mut change = doc.transact_mut();
+    for update in updates {
+        let update = Update::decode_v1(update).map_err(|error| ReadError::Text(error.to_string()))?;
+        change.apply_update(update).map_err(|error| ReadError::Text(error.to_string()))?;
+    }
+    drop(change);
+    Ok((doc, text))
+}

@@ -1,0 +1,321 @@
+use crate::batch::half_open;
+use crate::cell::{Cell, Version};
+use crate::error::ReadError;
+use crate::row::{self, CONFLICT, DATA};
+use crate::rows::Rows;
+use crate::sub::Kind;
+use crate::value::{self, Parts};
+use crate::{Dot, Stamp, Sub, index};
+use bytes::Bytes;
+use cloudpal_sorted::{Order, Pages, Snapshot};
+use std::ops::{Bound, ControlFlow};
+
+/// The database as it was at one moment; it stays so for as long as it is held.
+pub struct View<P: Pages> {
+    rows: Snapshot<P>,
+    feed: u64,
+    generation: u64,
+}
+
+impl<P: Pages> Clone for View<P> {
+    fn clone(&self) -> Self {
+        View { rows: self.rows.clone(), feed: self.feed, generation: self.generation }
+    }
+}
+
+/// Which keys of a sub-database, and in which order.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// From where.
+    pub from: Bound<Bytes>,
+    /// To where.
+    pub to: Bound<Bytes>,
+    /// Rising or falling.
+    pub order: Order,
+    /// How many at most.
+    pub limit: Option<u64>,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Range { from: Bound::Unbounded, to: Bound::Unbounded, order: Order::Ascending, limit: None }
+    }
+}
+
+/// A row that concurrent writes left with several values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Where.
+    pub sub: Sub,
+    /// Which key.
+    pub key: Bytes,
+    /// Which field of the document, encoded; empty for registers.
+    pub path: Bytes,
+    /// The value that is shown.
+    pub shown: Version,
+    /// Those that lost.
+    pub lost: Vec<Version>,
+}
+
+/// An entry in the change feed of one replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Its number here.
+    pub number: u64,
+    /// Where it lies.
+    pub dot: Dot,
+    /// When it was written, by its writer's account.
+    pub stamp: Stamp,
+}
+
+impl<P: Pages> View<P> {
+    pub(crate) const fn new(rows: Snapshot<P>, feed: u64, generation: u64) -> Self {
+        View { rows, feed, generation }
+    }
+
+    /// What `key` shows; none if it is not there. Documents and sets come as JSON, counters as decimal text.
+    pub fn get(&self, sub: &Sub, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        value::get(&self.rows, sub, key)
+    }
+
+    /// Visits keys and what they show until told to stop.
+    pub fn scan(
+        &self,
+        sub: &Sub,
+        range: &Range,
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let prefix = row::prefix(DATA, sub);
+        let mut left = range.limit.unwrap_or(u64::MAX);
+        if left == 0 {
+            return Ok(());
+        }
+        let mut take = |key: &[u8], value: &Bytes| {
+            left -= 1;
+            if visit(key, value).is_break() || left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        if sub.kind() == Kind::Register {
+            let skip = prefix.len();
+            let mut failed = None;
+            self.rows_in(sub, range, &mut |row, bytes| match Cell::shown(bytes) {
+                Ok(Some(value)) => take(&row[skip..], &value),
+                Ok(None) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error.into());
+                    ControlFlow::Break(())
+                }
+            })?;
+            return failed.map_or(Ok(()), Err);
+        }
+        self.scan_parts(sub, range, prefix.len(), &mut take)
+    }
+
+    /// As [`scan`](Self::scan), where a key has several rows.
+    fn scan_parts(
+        &self,
+        sub: &Sub,
+        range: &Range,
+        skip: usize,
+        take: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut open: Option<(Vec<u8>, Parts)> = None;
+        let mut result = Ok(());
+        let mut stopped = false;
+        let mut close = |open: Option<(Vec<u8>, Parts)>| -> Result<ControlFlow<()>, ReadError> {
+            let Some((key, parts)) = open else { return Ok(ControlFlow::Continue(())) };
+            let value = parts.finish(&self.rows, sub, &key)?;
+            Ok(value.map_or(ControlFlow::Continue(()), |value| take(&key, &value)))
+        };
+        self.rows_in(sub, range, &mut |row, bytes| {
+            let Some((key, path)) = row::unescape(&row[skip..]) else { return ControlFlow::Continue(()) };
+            if open.as_ref().is_none_or(|(known, _)| *known != key) {
+                let full = open.replace((key, Parts::new(sub.kind())));
+                match close(full) {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => {
+                        stopped = true;
+                        return ControlFlow::Break(());
+                    }
+                    Err(error) => {
+                        result = Err(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            if let Some((_, parts)) = &mut open
+                && let Err(error) = parts.add(path, bytes)
+            {
+                result = Err(error);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        result?;
+        if !stopped {
+            let _ = close(open)?;
+        }
+        Ok(())
+    }
+
+    fn rows_in(
+        &self,
+        sub: &Sub,
+        range: &Range,
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let prefix = row::prefix(DATA, sub);
+        let bound = |key: &[u8]| {
+            let mut row = prefix.clone();
+            row::push_key(&mut row, sub.kind(), key);
+            row
+        };
+        let (from, to) =
+            half_open((range.from.as_ref().map(|key| &key[..]), range.to.as_ref().map(|key| &key[..])));
+        let first = bound_from(&prefix, &from, &bound);
+        let end = to.map_or_else(|| row::end(&prefix), |to| Some(bound(&to)));
+        if end.as_ref().is_some_and(|end| *end <= first) {
+            return Ok(());
+        }
+        let bounds = (Bound::Included(&first[..]), end.as_deref().map_or(Bound::Unbounded, Bound::Excluded));
+        Ok(self.rows.scan(bounds, range.order, visit)?)
+    }
+
+    /// The versions of the register at `key`, the one that is shown first; with who wrote them and when.
+    pub fn versions(&self, sub: &Sub, key: &[u8]) -> Result<Vec<Version>, ReadError> {
+        let row = row::data(sub, key, &[]);
+        let cell = Rows::get(&self.rows, &row)?.map(|bytes| Cell::decode(&bytes)).transpose()?;
+        Ok(cell.map(|cell| cell.versions().to_vec()).unwrap_or_default())
+    }
+
+    /// All conflicts of a sub-database.
+    pub fn conflicts(&self, sub: &Sub) -> Result<Vec<Conflict>, ReadError> {
+        let prefix = row::prefix(CONFLICT, sub);
+        let mut found = Vec::new();
+        self.rows.under(&prefix, &mut |row, _| {
+            found.push(Bytes::copy_from_slice(row));
+            ControlFlow::Continue(())
+        })?;
+        let mut conflicts = Vec::new();
+        for row in found {
+            let mut data = row.to_vec();
+            data[0] = DATA;
+            let Some(bytes) = Rows::get(&self.rows, &data)? else { continue };
+            let cell = Cell::decode(&bytes)?;
+            let Some((key, path)) = row::split(sub.kind(), &row.slice(prefix.len()..)) else { continue };
+            if let Some(shown) = cell.winner() {
+                let lost = cell.losers().cloned().collect();
+                conflicts.push(Conflict { sub: sub.clone(), key, path, shown: shown.clone(), lost });
+            }
+        }
+        Ok(conflicts)
+    }
+
+    /// The sub-databases that hold anything, in order.
+    pub fn subs(&self) -> Result<Vec<Sub>, ReadError> {
+        let mut subs = Vec::new();
+        let mut from = vec![DATA];
+        loop {
+            let mut next = None;
+            self.rows.scan(
+                (Bound::Included(&from[..]), Bound::Excluded(&[DATA + 1])),
+                Order::Ascending,
+                &mut |row, _| {
+                    next = row::sub_of(row);
+                    ControlFlow::Break(())
+                },
+            )?;
+            let Some(sub) = next else { return Ok(subs) };
+            match row::end(&row::prefix(DATA, &sub)) {
+                Some(end) => from = end,
+                None => return Ok(subs),
+            }
+            subs.push(sub);
+        }
+    }
+
+    /// Keys of documents whose indexed field `path` holds a scalar within `bounds` (JSON values), in the field's order.
+    pub fn find(
+        &self,
+        sub: &Sub,
+        path: &str,
+        (from, to): (Bound<&serde_json::Value>, Bound<&serde_json::Value>),
+        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let prefix = index::prefix(sub, path);
+        let at = |value: &serde_json::Value| {
+            let mut row = prefix.clone();
+            row.extend(index::term(value).unwrap_or_default());
+            row
+        };
+        let first = match from {
+            Bound::Unbounded => prefix.clone(),
+            Bound::Included(value) => at(value),
+            Bound::Excluded(value) => row::end(&at(value)).unwrap_or_default(),
+        };
+        let end = match to {
+            Bound::Unbounded => row::end(&prefix),
+            Bound::Included(value) => row::end(&at(value)),
+            Bound::Excluded(value) => Some(at(value)),
+        };
+        if end.as_ref().is_some_and(|end| *end <= first) {
+            return Ok(());
+        }
+        let bounds = (Bound::Included(&first[..]), end.as_deref().map_or(Bound::Unbounded, Bound::Excluded));
+        self.rows.scan(bounds, Order::Ascending, &mut |row, _| {
+            index::key_of(&row[prefix.len()..]).map_or(ControlFlow::Continue(()), |key| visit(&key))
+        })?;
+        Ok(())
+    }
+
+    /// Entries in the order in which they were merged here, from `number` on.
+    pub fn changes(&self, number: u64, limit: usize) -> Result<Vec<Change>, ReadError> {
+        let mut changes = Vec::new();
+        let mut failed = None;
+        let bounds = (row::feed(number), row::feed(self.feed));
+        if bounds.1 <= bounds.0 {
+            return Ok(changes);
+        }
+        let within = (Bound::Included(&bounds.0[..]), Bound::Excluded(&bounds.1[..]));
+        self.rows.scan(within, Order::Ascending, &mut |row, value| {
+            if changes.len() >= limit {
+                return ControlFlow::Break(());
+            }
+            let number = row[1..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            match row::read_feed(value) {
+                Ok((dot, stamp)) => changes.push(Change { number, dot, stamp }),
+                Err(error) => failed = Some(error),
+            }
+            ControlFlow::Continue(())
+        })?;
+        failed.map_or(Ok(changes), |error| Err(error.into()))
+    }
+
+    /// The number that the next entry of the change feed will get, and the generation of the view to which numbers belong.
+    pub const fn feed(&self) -> (u64, u64) {
+        (self.feed, self.generation)
+    }
+
+    /// A hash of all rows but the change feed, whose order is this replica's own: equal views have equal hashes.
+    pub fn state_hash(&self) -> Result<[u8; 32], ReadError> {
+        let mut state = blake2b_simd::Params::new().hash_length(32).to_state();
+        let mut add = |row: &[u8], value: &Bytes| {
+            state.update(&(row.len() as u64).to_le_bytes()).update(row);
+            state.update(&(value.len() as u64).to_le_bytes()).update(value);
+            ControlFlow::Continue(())
+        };
+        for room in [CONFLICT, DATA, row::INDEX, row::TEXT] {
+            self.rows.under(&[room], &mut add)?;
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(state.finalize().as_bytes());
+        Ok(hash)
+    }
+}
+
+fn bound_from(prefix: &[u8], from: &[u8], bound: &impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    if from.is_empty() { prefix.to_vec() } else { bound(from) }
+}

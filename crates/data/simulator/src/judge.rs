@@ -1,0 +1,200 @@
+use crate::disk::Disk;
+use crate::model::{Model, can_conflict, text};
+use crate::world::{Counts, Trouble, World, trouble};
+use bytes::Bytes;
+use cloudpal_db::{Kind, Range, Sub, Version, View, WriterId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+/// What was found when everybody had heard everything.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    /// Copies that were compared.
+    pub copies: u64,
+    /// Entries that count.
+    pub entries: u64,
+    /// Rows that are visible.
+    pub rows: u64,
+    /// Conflicts, the same at all.
+    pub conflicts: u64,
+    /// Writes that were said to last, and are there.
+    pub acknowledged: u64,
+    /// What happened.
+    pub counts: Counts,
+}
+
+/// Plays the world of a seed to its end and judges it.
+pub fn play(seed: u64, steps: u64) -> Result<Verdict, Trouble> {
+    let mut world = World::new(seed)?;
+    world.run(steps)?;
+    world.heal()?;
+    world.judge()
+}
+
+impl World {
+    /// Everybody meets everybody until there is nothing new, at a time when everything is due.
+    pub fn heal(&mut self) -> Result<(), Trouble> {
+        self.now_ms += 24 * 3_600_000;
+        for device in &mut self.devices {
+            (device.skew_ms, device.side) = (0, 0);
+        }
+        for _ in 0..100 {
+            while self.has_asking() {
+                self.admit_by(0)?;
+            }
+            let before = self.heads();
+            for from in 0..self.devices.len() {
+                for to in 0..self.devices.len() {
+                    self.exchange(from, to, 101)?;
+                }
+            }
+            let mut carried = false;
+            for at in 0..self.devices.len() {
+                carried |= self.tend(at)?;
+            }
+            if !carried && self.heads() == before {
+                return Ok(());
+            }
+        }
+        Err(Trouble::Wrong("the devices never came to rest".to_owned()))
+    }
+
+    fn heads(&self) -> Vec<(cloudpal_db::Heads, u64)> {
+        self.devices.iter().map(|device| (device.replica.heads(), device.replica.view().feed().1)).collect()
+    }
+
+    /// Compares all copies with each other and with the model.
+    pub fn judge(&self) -> Result<Verdict, Trouble> {
+        let mut logs: BTreeMap<WriterId, BTreeMap<u64, Bytes>> = BTreeMap::new();
+        for device in self.devices.iter() {
+            for writer in device.disk.logs() {
+                for position in 0..device.disk.length(&writer) {
+                    if let Some(block) = device.disk.get(&writer, position) {
+                        let known = logs.entry(writer).or_default().insert(position, block.clone());
+                        if known.is_some_and(|known| known != block) {
+                            return wrong(format!(
+                                "two devices have different blocks {position} of {writer}"
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        for (writer, position) in &self.acknowledged {
+            if logs.get(writer).is_none_or(|log| !log.contains_key(position)) {
+                return wrong(format!("block {position} of {writer} was said to last and is lost"));
+            }
+        }
+        let logs = logs.into_iter().map(|(writer, log)| (writer, log.into_values().collect())).collect();
+        let model = Model::of(self.devices[0].replica.database(), &logs, &self.secrets);
+        let mut verdict = Verdict {
+            entries: model.entries,
+            rows: model.rows.len() as u64,
+            acknowledged: self.acknowledged.len() as u64,
+            counts: self.counts,
+            ..Verdict::default()
+        };
+        let mut first: Option<[u8; 32]> = None;
+        for (at, device) in self.devices.iter().enumerate() {
+            // Who was cut cannot read what came after.
+            let member = device.replica.member(&device.me.writer);
+            if member.is_none_or(|member| member.cut.is_some()) {
+                continue;
+            }
+            let view = device.replica.view();
+            let hash = view.state_hash().map_err(|source| trouble(at, "read its view", source))?;
+            if first.is_some_and(|first| first != hash) {
+                self.compare(at, &view, &model)?;
+                return wrong(format!("device {at} shows something else than the others"));
+            }
+            if first.replace(hash).is_none() {
+                verdict.conflicts = self.compare(at, &view, &model)?;
+            }
+            verdict.copies += 1;
+        }
+        Ok(verdict)
+    }
+
+    fn compare(&self, at: usize, view: &View<Disk>, model: &Model) -> Result<u64, Trouble> {
+        let failed = |source| trouble(at, "read its view", source);
+        let mut conflicts = 0;
+        let mut subs: BTreeSet<Sub> = model.rows.keys().map(|(sub, ..)| sub.clone()).collect();
+        subs.extend(view.subs().map_err(failed)?);
+        for sub in subs {
+            let mut shown: BTreeMap<Bytes, Bytes> = BTreeMap::new();
+            view.scan(&sub, &Range::default(), &mut |key, value| {
+                shown.insert(Bytes::copy_from_slice(key), value.clone());
+                ControlFlow::Continue(())
+            })
+            .map_err(failed)?;
+            let wanted = wanted(model, &sub);
+            if shown != wanted {
+                let shown: Vec<_> =
+                    shown.iter().filter(|(key, value)| wanted.get(*key) != Some(value)).collect();
+                let wanted: Vec<_> = wanted.iter().collect();
+                return wrong(format!("device {at} shows {shown:?} in {sub}, and it should be {wanted:?}"));
+            }
+            if !can_conflict(sub.kind()) {
+                continue;
+            }
+            let found = view.conflicts(&sub).map_err(failed)?;
+            conflicts += found.len() as u64;
+            let found: BTreeMap<(Bytes, Bytes), Vec<Version>> =
+                found.into_iter().map(|conflict| ((conflict.key, conflict.path), conflict.lost)).collect();
+            let lost = lost(model, &sub);
+            if found != lost {
+                return wrong(format!(
+                    "device {at} has the conflicts {found:?} in {sub}, and it should be {lost:?}"
+                ));
+            }
+        }
+        Ok(conflicts)
+    }
+}
+
+fn wrong<T>(what: String) -> Result<T, Trouble> {
+    Err(Trouble::Wrong(what))
+}
+
+/// What a sub-database must show.
+fn wanted(model: &Model, sub: &Sub) -> BTreeMap<Bytes, Bytes> {
+    let rows = model.rows.iter().filter(|((of, ..), _)| of == sub);
+    match sub.kind() {
+        Kind::Register => rows.map(|((_, key, _), row)| (key.clone(), row[0].value.clone())).collect(),
+        Kind::Set => {
+            let mut sets: BTreeMap<Bytes, Vec<String>> = BTreeMap::new();
+            for ((_, key, member), _) in rows {
+                sets.entry(key.clone()).or_default().push(String::from_utf8_lossy(member).into_owned());
+            }
+            let json = |members: Vec<String>| serde_json::Value::from(members).to_string().into();
+            sets.into_iter().map(|(key, members)| (key, json(members))).collect()
+        }
+        Kind::Text => rows
+            .map(|((_, key, _), _)| {
+                let updates = model.texts.get(&(sub.clone(), key.clone()));
+                (key.clone(), text(updates.map_or(&[][..], Vec::as_slice)).into())
+            })
+            .collect(),
+        Kind::Counter => {
+            let counters = model.counters.iter().filter(|((of, _), _)| of == sub);
+            counters.map(|((_, key), sum)| (key.clone(), sum.to_string().into())).collect()
+        }
+        Kind::Json => crate::document::wanted(model, sub),
+    }
+}
+
+/// The conflicts that a sub-database must have: versions that say something else than the one shown.
+fn lost(model: &Model, sub: &Sub) -> BTreeMap<(Bytes, Bytes), Vec<Version>> {
+    let mut lost = BTreeMap::new();
+    for ((of, key, path), row) in &model.rows {
+        let others: Vec<Version> = row[1..]
+            .iter()
+            .filter(|visible| visible.value != row[0].value)
+            .map(|visible| Version { dot: visible.dot, stamp: visible.stamp, value: visible.value.clone() })
+            .collect();
+        if of == sub && !others.is_empty() {
+            lost.insert((key.clone(), path.clone()), others);
+        }
+    }
+    lost
+}

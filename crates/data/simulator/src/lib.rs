@@ -1,0 +1,29 @@
+//! # A simulated world of database replicas, and the model that judges them
+//!
+//! [`play`] makes a world out of a seed: two to eight devices with disks that lose what was not synced, clocks that are hours off and go
+//! back, partitions, blocks that are lost, repeated and come in any order, members who join, come back from a backup and are cut.
+//! Then everybody hears everything, and all copies must be equal to each other and to the [`Model`], which works the database out by
+//! its definition: a write is visible when no entry that has seen it writes over it.
+//!
+//! For tests and torture only. It has no clock, file or thread: the same seed always plays the same.
+//!
+//! ```
+//! let verdict = cloudpal_simulator::play(7, 100).unwrap();
+//! assert!(verdict.copies >= 1);
+//! ```
+
+mod device;
+mod dice;
+mod disk;
+mod document;
+mod judge;
+mod model;
+mod plan;
+mod world;
+
+pub use device::{Device, OnDisk};
+pub use dice::Dice;
+pub use disk::Disk;
+pub use judge::{Verdict, play};
+pub use model::{Model, Row, Visible};
+pub use world::{Counts, Trouble, World};

@@ -1,0 +1,344 @@
+//! What the database must show, by the definition in `docs/database.md` and in the plainest way: all entries in a list, and a write
+//! is visible when no entry that has seen it writes over it.
+
+use bytes::Bytes;
+use cloudpal_core::{PublicKey, Secret};
+use cloudpal_db::record::{Admission, Cut, Record, Role, Says, SignedRecord};
+use cloudpal_db::wire::{Block, Entry, EpochKey, Header, Op, Part};
+use cloudpal_db::{ClientId, Dot, Heads, Kind, Stamp, Sub, WriterId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An entry as a log has it.
+struct Placed {
+    dot: Dot,
+    end: u64,
+    /// Everything it has seen, of its own log everything before it.
+    seen: Heads,
+    entry: Entry,
+}
+
+/// One write that is visible.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Visible {
+    /// When.
+    pub stamp: Stamp,
+    /// By whom and where.
+    pub dot: Dot,
+    /// What.
+    pub value: Bytes,
+}
+
+/// Where a write goes: sub-database, key and path.
+pub type Row = (Sub, Bytes, Bytes);
+
+/// What the database must show.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// The visible writes of each row, the winner first.
+    pub rows: BTreeMap<Row, Vec<Visible>>,
+    /// What each counter shows.
+    pub counters: BTreeMap<(Sub, Bytes), i128>,
+    /// The updates of each text, in the writers' order.
+    pub texts: BTreeMap<(Sub, Bytes), Vec<Bytes>>,
+    /// Entries that count.
+    pub entries: u64,
+}
+
+#[derive(Clone)]
+struct Allowed {
+    admission: Option<Admission>,
+    limit: u64,
+}
+
+impl Model {
+    /// Out of all logs there are, and all secrets that were ever drawn.
+    pub fn of(database: WriterId, logs: &BTreeMap<WriterId, Vec<Bytes>>, secrets: &[[u8; 32]]) -> Self {
+        let allowed = members(database, logs);
+        let mut entries = Vec::new();
+        for (client, (writer, allowed)) in &allowed {
+            if let Some(log) = logs.get(writer) {
+                read(*client, *writer, log, allowed, secrets, &mut entries);
+            }
+        }
+        let mut model = Model { entries: entries.len() as u64, ..Model::default() };
+        model.rows(&entries);
+        model.count(&entries);
+        model.collect(&entries);
+        model
+    }
+
+    fn rows(&mut self, entries: &[Placed]) {
+        let mut ops: Vec<(usize, usize)> = Vec::new();
+        for (at, placed) in entries.iter().enumerate() {
+            ops.extend((0..placed.entry.ops.len()).map(|op| (at, op)));
+        }
+        for (at, nth) in &ops {
+            let placed = &entries[*at];
+            let op = &placed.entry.ops[*nth];
+            let Some((row, value)) = written(&placed.entry, op) else { continue };
+            let gone = ops.iter().any(|(other, other_nth)| {
+                let over = &entries[*other];
+                let later = if at == other { other_nth > nth } else { over.seen.contains(placed.dot) };
+                later && covers(&over.entry, &over.entry.ops[*other_nth], &row)
+            });
+            if !gone {
+                let visible = Visible { stamp: placed.entry.stamp, dot: placed.dot, value };
+                self.rows.entry(row).or_default().push(visible);
+            }
+        }
+        for row in self.rows.values_mut() {
+            row.sort_by_key(|visible| std::cmp::Reverse((visible.stamp, visible.dot)));
+        }
+    }
+
+    fn count(&mut self, entries: &[Placed]) {
+        let mut totals: BTreeMap<(Sub, Bytes, ClientId), (u64, i64)> = BTreeMap::new();
+        let mut bases: BTreeMap<(Sub, Bytes, ClientId), (u64, i64)> = BTreeMap::new();
+        for placed in entries {
+            for op in &placed.entry.ops {
+                let sub = placed.entry.sub(op);
+                match op {
+                    Op::Total { key, total, .. } => {
+                        let place = (sub.clone(), key.clone(), placed.dot.client);
+                        let last = totals.entry(place).or_insert((0, 0));
+                        if placed.dot.position >= last.0 {
+                            *last = (placed.dot.position, *total);
+                        }
+                    }
+                    Op::Reset { key, bases: seen, .. } => {
+                        for base in seen {
+                            let place = (sub.clone(), key.clone(), base.client);
+                            let known = bases.entry(place).or_insert((0, 0));
+                            if base.position >= known.0 {
+                                *known = (base.position, base.total);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for ((sub, key, client), (position, total)) in totals {
+            let base = bases.get(&(sub.clone(), key.clone(), client)).copied();
+            if base.is_some_and(|(at, _)| at >= position) {
+                continue;
+            }
+            let part = i128::from(total) - i128::from(base.map_or(0, |(_, total)| total));
+            *self.counters.entry((sub, key)).or_default() += part;
+        }
+    }
+
+    fn collect(&mut self, entries: &[Placed]) {
+        let mut sorted: Vec<&Placed> = entries.iter().collect();
+        sorted.sort_by_key(|placed| placed.dot);
+        for placed in sorted {
+            for op in &placed.entry.ops {
+                if let Op::Text { key, update, .. } = op {
+                    let place = (placed.entry.sub(op).clone(), key.clone());
+                    self.texts.entry(place).or_default().push(update.clone());
+                }
+            }
+        }
+    }
+}
+
+/// The row that a change writes to, and what.
+fn written(entry: &Entry, op: &Op) -> Option<(Row, Bytes)> {
+    match op {
+        Op::Set { key, path, value, .. } => {
+            Some(((entry.sub(op).clone(), key.clone(), path.clone()), value.clone()))
+        }
+        Op::Text { key, .. } => Some(((entry.sub(op).clone(), key.clone(), Bytes::new()), Bytes::new())),
+        _ => None,
+    }
+}
+
+/// Whether a change makes earlier writes to `row` invisible.
+fn covers(entry: &Entry, op: &Op, (sub, key, path): &Row) -> bool {
+    if entry.sub(op) != sub {
+        return false;
+    }
+    match op {
+        Op::Set { key: other, path: at, .. } => other == key && at == path,
+        Op::Text { key: other, .. } => other == key,
+        Op::Kill { key: other, path: at, .. } => other == key && path.starts_with(at),
+        Op::Clear { from, to, .. } => key >= from && to.as_ref().is_none_or(|to| key < to),
+        _ => false,
+    }
+}
+
+/// The entries of one log that count.
+fn read(
+    client: ClientId,
+    writer: WriterId,
+    log: &[Bytes],
+    allowed: &Allowed,
+    secrets: &[[u8; 32]],
+    entries: &mut Vec<Placed>,
+) {
+    let mut seen = Heads::new();
+    let mut at = 1;
+    let end = (log.len() as u64).min(allowed.limit);
+    while at < end {
+        let Ok(Block::Part(first)) = Block::decode(&log[at as usize]) else {
+            at += 1;
+            continue;
+        };
+        let behind = at + first.parts;
+        if behind > end {
+            break;
+        }
+        let texts: Option<Vec<Vec<u8>>> = (at..behind)
+            .map(|position| match Block::decode(&log[position as usize]) {
+                Ok(Block::Part(part)) => open(&part, &writer, position, secrets),
+                _ => None,
+            })
+            .collect();
+        let entry = texts.and_then(|texts| Entry::decode(&texts.concat().into()).ok());
+        let position = at;
+        at = behind;
+        let Some(entry) = entry else { continue };
+        seen.merge(&entry.seen);
+        seen.see(client, position);
+        if entry.ops.iter().all(|op| may(allowed, entry.sub(op), entry.stamp.wall_ms)) {
+            let dot = Dot { client, position };
+            entries.push(Placed { dot, end: behind, seen: seen.clone(), entry });
+        }
+        seen.see(client, entries.last().map_or(behind, |placed| placed.end.max(behind)));
+    }
+}
+
+fn may(allowed: &Allowed, sub: &Sub, wall_ms: u64) -> bool {
+    let Some(admission) = &allowed.admission else { return true };
+    let rights = &admission.rights;
+    let within =
+        |path: &String| sub.name() == path || path.is_empty() || sub.name().starts_with(&format!("{path}/"));
+    rights.role != Role::Reader
+        && rights.until_ms.is_none_or(|until| wall_ms < until)
+        && (rights.scope.is_empty() || rights.scope.iter().any(within))
+}
+
+fn open(part: &Part, writer: &WriterId, position: u64, secrets: &[[u8; 32]]) -> Option<Vec<u8>> {
+    let keys = secrets.iter().map(|secret| EpochKey(Secret::new(*secret)));
+    keys.filter(|key| key.id(part.epoch.number) == part.epoch)
+        .find_map(|key| part.open(&key, writer, position))
+}
+
+/// Who may write how much: the owner's word wherever it lies, a manager's in the part of his log that counts.
+fn members(
+    database: WriterId,
+    logs: &BTreeMap<WriterId, Vec<Bytes>>,
+) -> BTreeMap<ClientId, (WriterId, Allowed)> {
+    let mut records: Vec<(SignedRecord, Record, Dot)> = Vec::new();
+    let mut owner = None;
+    for (writer, log) in logs {
+        for (position, block) in (0..).zip(log) {
+            match Block::decode(block) {
+                Ok(Block::Header(Header::Founder { owner: key, signer, .. })) if *writer == database => {
+                    owner = Some((key, signer));
+                }
+                Ok(Block::Records(found)) => {
+                    let dot = Dot { client: writer.client(), position };
+                    for signed in found {
+                        if let Some(record) = signed.verify().filter(|record| record.database == database.0) {
+                            records.push((signed, record, dot));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let Some((owner, founder_signer)) = owner else { return BTreeMap::new() };
+    let mut members = BTreeMap::new();
+    members.insert(database.client(), (database, Allowed { admission: None, limit: u64::MAX }));
+    let by = |key: PublicKey| records.iter().filter(move |(signed, ..)| signed.signer() == key);
+    for (_, record, _) in by(owner) {
+        admit(&mut members, record);
+    }
+    let owner_cuts: Vec<&Cut> = by(owner).filter_map(|(_, record, _)| cut(record)).collect();
+    let cut_all = |members: &mut BTreeMap<ClientId, (WriterId, Allowed)>, cuts: &[&Cut]| {
+        for cut in cuts {
+            if let Some((_, allowed)) = members.get_mut(&WriterId(cut.writer).client()) {
+                allowed.limit = allowed.limit.min(cut.length);
+            }
+        }
+    };
+    cut_all(&mut members, &owner_cuts);
+    let manages = |allowed: &Allowed| {
+        allowed.admission.as_ref().is_none_or(|admission| admission.rights.role == Role::Manager)
+    };
+    let managers: Vec<(ClientId, PublicKey, u64)> = members
+        .iter()
+        .filter(|(_, (_, allowed))| manages(allowed))
+        .map(|(client, (_, allowed))| {
+            let signer =
+                allowed.admission.as_ref().map_or(founder_signer, |admission| admission.candidate.signer);
+            (*client, signer, allowed.limit)
+        })
+        .collect();
+    let word: Vec<&Record> = records
+        .iter()
+        .filter(|(signed, _, dot)| {
+            managers.iter().any(|(client, signer, limit)| {
+                *signer == signed.signer() && dot.client == *client && dot.position < *limit
+            })
+        })
+        .map(|(_, record, _)| record)
+        .collect();
+    let known: BTreeSet<ClientId> = members.keys().copied().collect();
+    for record in &word {
+        if let Says::Admit(admission) = &record.says
+            && !known.contains(&admission.candidate.writer().client())
+            && admission.rights.role != Role::Manager
+        {
+            admit(&mut members, record);
+        }
+    }
+    cut_all(&mut members, &owner_cuts);
+    let spared: BTreeSet<ClientId> = members
+        .iter()
+        .filter(|(_, (_, allowed))| manages(allowed) || allowed.limit < u64::MAX)
+        .map(|(client, _)| *client)
+        .collect();
+    let cuts: Vec<&Cut> = word.iter().filter_map(|record| cut(record)).collect();
+    let cuts: Vec<&Cut> =
+        cuts.into_iter().filter(|cut| !spared.contains(&WriterId(cut.writer).client())).collect();
+    cut_all(&mut members, &cuts);
+    members
+}
+
+fn admit(members: &mut BTreeMap<ClientId, (WriterId, Allowed)>, record: &Record) {
+    if let Says::Admit(admission) = &record.says {
+        let writer = admission.candidate.writer();
+        let allowed = Allowed { admission: Some(admission.clone()), limit: u64::MAX };
+        members.insert(writer.client(), (writer, allowed));
+    }
+}
+
+fn cut(record: &Record) -> Option<&Cut> {
+    match &record.says {
+        Says::Cut(cut) => Some(cut),
+        _ => None,
+    }
+}
+
+/// What a text's updates come to.
+pub fn text(updates: &[Bytes]) -> String {
+    use yrs::updates::decoder::Decode as _;
+    use yrs::{GetString as _, Transact as _};
+    let doc = yrs::Doc::with_client_id(0);
+    let text = doc.get_or_insert_text("text");
+    let mut change = doc.transact_mut();
+    for update in updates {
+        if let Ok(update) = yrs::Update::decode_v1(update) {
+            let _ = change.apply_update(update);
+        }
+    }
+    text.get_string(&change)
+}
+
+/// Whether rows of this kind can be in conflict.
+pub const fn can_conflict(kind: Kind) -> bool {
+    matches!(kind, Kind::Register | Kind::Json)
+}
