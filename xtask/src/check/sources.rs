@@ -17,6 +17,8 @@ const PURE: [&str; 6] = [
     "crates/compute/meter/",
     "crates/data/log/",
     "crates/data/sorted/",
+    "crates/data/db/",
+    "crates/data/simulator/",
 ];
 
 /// What a crate without IO never names.
