@@ -4,7 +4,7 @@ use crate::disk::LogStorage;
 use crate::net::Signal;
 use crate::shared::Shared;
 use crate::store::Inner;
-use cloudpal_log::replicate::{Event, Letter, Options, Order, PeerId, Replicator, WantId};
+use cloudpal_log::replicate::{Event, Letter, Misbehaviour, Options, Order, PeerId, Replicator, WantId};
 use cloudpal_log::wire::{ChannelId, Message};
 use cloudpal_log::{Log, StorageError};
 use std::collections::HashMap;
@@ -141,8 +141,9 @@ impl Exchange {
                 Event::Received { .. } | Event::Upgraded { .. } => changed = true,
                 Event::Done { want } | Event::Found { want, .. } => changed |= self.answered(want),
                 Event::Misbehaved { peer, what } => {
-                    tracing::warn!(%what, "a peer misbehaved and is cut off");
-                    if let Some((signal, _)) = self.peers.get(&peer) {
+                    tracing::warn!(%what, "a peer misbehaved");
+                    let forgivable = matches!(what, Misbehaviour::BadProof(_));
+                    if !forgivable && let Some((signal, _)) = self.peers.get(&peer) {
                         signal.close();
                     }
                 }

@@ -21,7 +21,7 @@ impl Replicator {
         let remote = peer.remote?;
         let stalled = peer.standing == Standing::Stalled;
         let asked_enough = stalled && !peer.asked.is_empty();
-        if !remote.uploading || peer.standing == Standing::Suspect || asked_enough {
+        if !remote.uploading || !peer.may_be_asked() || asked_enough {
             return None;
         }
         if stalled && self.has_better(remote) {

@@ -50,8 +50,8 @@ pub enum Event {
         /// What.
         message: Bytes,
     },
-    /// A peer sent a proof that is not true, or requests that make no sense. It is not asked any more; its channel may be
-    /// closed.
+    /// A peer sent a proof that is not true, or does not keep to the protocol. It is not asked any more, or not for a
+    /// while.
     Misbehaved {
         /// Who.
         peer: PeerId,
@@ -75,11 +75,12 @@ pub enum Event {
     },
 }
 
-/// What a peer did that it should not.
+/// What a peer did that it should not. After all but the first it is not asked again, and its channel is best closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misbehaviour {
-    /// A proof that does not fit the log's tree or key.
+    /// A proof that does not fit the log's tree or key. Copies that were overtaken can send such by mistake, so the peer is
+    /// asked again after a while, a longer one each time.
     #[error("it sent a proof that is not true: {0}")]
     BadProof(String),
     /// An answer to something else than it was asked.

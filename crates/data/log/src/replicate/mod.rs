@@ -32,6 +32,7 @@ mod seek;
 mod serve;
 mod settle;
 mod time;
+mod trust;
 mod wants;
 mod window;
 
@@ -46,7 +47,7 @@ use crate::{Durability, Log, Storage};
 use arrive::Arrived;
 use bits::{Bits, Fill};
 use bytes::Bytes;
-use peer::{Peer, Standing};
+use peer::Peer;
 use reorg::Reorganizing;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -274,14 +275,6 @@ impl Replicator {
             peer.agrees = None;
             peer.ask_have_anew();
         }
-    }
-
-    fn misbehaved(&mut self, peer: PeerId, what: Misbehaviour) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.standing = Standing::Suspect;
-        }
-        self.take_back(peer);
-        self.events.push_back(Event::Misbehaved { peer, what });
     }
 
     fn wake(&mut self, id: PeerId) {

@@ -21,8 +21,9 @@ const fn segment(number: u64) -> Span {
 /// One peer of one log: the other end of one `hypercore/alpha` channel.
 ///
 /// ```text
-/// joined ──its sync──> talking ──bad proof──> suspect ──no conflict shown──> stays suspect until it leaves
-///                         │  └──silent too long──> stalled ──any answer──> talking
+/// joined ──its sync──> talking ──bad proof──> suspect ──after a while, longer each time──> talking
+///                         │  ├──silent too long──> stalled ──any answer──> talking
+///                         │  └──breaks the protocol──> outcast until it leaves
 ///                         └──channel closed──> gone
 /// ```
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Peer {
     pub seeks: bool,
     /// What we may ask of it.
     pub standing: Standing,
+    /// How often it was suspect.
+    pub doubts: u32,
 
     /// It could not prove the tree that its last sync told of.
     pub no_tree: bool,
@@ -87,8 +90,13 @@ pub(crate) enum Standing {
     Good,
     /// Did not answer for long: asked little until it does.
     Stalled,
-    /// Sent what cannot be true: never asked again, still answered.
-    Suspect,
+    /// Sent what cannot be true: not asked until then, still answered.
+    Suspect {
+        /// On the caller's clock.
+        until: Duration,
+    },
+    /// Does not keep to the protocol: never asked again, still answered.
+    Outcast,
 }
 
 /// What went to and came from a peer.
@@ -117,6 +125,7 @@ impl Peer {
             have: Have::default(),
             seeks,
             standing: Standing::Good,
+            doubts: 0,
             no_tree: false,
             tree_alone: false,
             sync_due: true,
@@ -163,7 +172,12 @@ impl Peer {
 
     /// Whether it can be asked about its tree.
     pub fn may_prove(&self) -> bool {
-        !self.no_tree && self.standing != Standing::Suspect
+        !self.no_tree && self.may_be_asked()
+    }
+
+    /// Whether it can be asked anything.
+    pub const fn may_be_asked(&self) -> bool {
+        matches!(self.standing, Standing::Good | Standing::Stalled)
     }
 
     /// Its fork, 0 before it said.

@@ -3,7 +3,7 @@
 
 use super::arrive::Arrival;
 use super::asked::Pending;
-use super::event::{Event, Misbehaviour, PeerId};
+use super::event::{Event, PeerId};
 use super::time::PATIENCE;
 use super::{Replicator, ask};
 use crate::wire::Message;
@@ -107,7 +107,7 @@ impl Replicator {
             Ok(work) => self.reorganizing = Some(Reorganizing { fork, work: Some(work), lost: None }),
             Err(ProofError::Storage(error)) => self.halt(error),
             Err(error) if error.blames_peer() => {
-                self.misbehaved(peer, Misbehaviour::BadProof(error.to_string()))
+                self.doubted(peer, &error);
             }
             // Something changed since it was asked: from the start again, but not for ever.
             Err(_) => self.refused(peer),

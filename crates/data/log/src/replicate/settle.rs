@@ -1,5 +1,6 @@
 use super::arrive::{Arrival, Origin};
 use super::event::{Event, Misbehaviour, PeerId};
+use super::peer::Peer;
 use super::{Replicator, path};
 use crate::wire::{Message, Request};
 use crate::{Durability, Log, Proof, ProofError, ProofRequest, Storage, StorageError, UpgradeRequest};
@@ -189,9 +190,9 @@ impl Replicator {
     }
 
     fn bad_proof<S: Storage>(&mut self, id: PeerId, error: &ProofError, log: &Log<S>) {
-        self.misbehaved(id, Misbehaviour::BadProof(error.to_string()));
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.traffic.bad_proofs += 1;
+        let first = self.doubted(id, error);
+        let same_fork = |peer: &&mut Peer| peer.fork() == log.fork();
+        let Some(peer) = self.peers.get_mut(&id).filter(same_fork).filter(|_| first) else { return };
         // It may be right by another tree that the same owner signed: let it show that.
         if let Some(length) = std::num::NonZero::new(peer.length().min(log.length())) {
             let upgrade = Some(UpgradeRequest { start: 0, length: length.get() });

@@ -10,11 +10,14 @@ impl Replicator {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, whatever else happens until then.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let owing = self.peers.values().filter(|peer| !peer.asked.is_empty());
-        owing.map(|peer| peer.heard + PATIENCE).chain(self.lost_until()).min()
+        let owed = owing.map(|peer| peer.heard + PATIENCE);
+        owed.chain(self.lost_until()).chain(self.doubted_until()).min()
     }
 
-    /// Gives up on peers that have owed an answer for too long. They may still answer and then count again.
+    /// Gives up on peers that have owed an answer for too long, which may still answer and then count again; and asks those
+    /// again whose proofs were wrong a while ago.
     pub fn handle_timeout(&mut self, now: Duration) {
+        self.forgive(now);
         if self.lost_until().is_some_and(|until| until <= now) {
             self.wake_all();
         }

@@ -1,9 +1,9 @@
 //! What npm's peers do and ours do not, played by hand: each of these left one side waiting for ever.
 
 use bytes::Bytes;
-use cloudpal_log::replicate::{Options, Order, PeerId, Replicator};
+use cloudpal_log::replicate::{Event, Misbehaviour, Options, Order, PeerId, Replicator};
 use cloudpal_log::wire::{Data, Message, NO_REASON, NOT_AVAILABLE, Request, Span, Sync};
-use cloudpal_log::{BlockRequest, Create, Durability, KeyPair, Log, MemoryStorage, ProofRequest};
+use cloudpal_log::{BlockRequest, Create, Durability, KeyPair, Log, MemoryStorage, Proof, ProofRequest};
 use std::time::Duration;
 
 const NOW: Duration = Duration::ZERO;
@@ -28,13 +28,14 @@ struct Side {
     log: Log<MemoryStorage>,
     replicator: Replicator,
     peer: PeerId,
+    now: Duration,
 }
 
 impl Side {
     fn new(log: Log<MemoryStorage>) -> Self {
         let mut replicator = Replicator::new(Options::default());
         let peer = replicator.join(true, NOW, &log);
-        Side { log, replicator, peer }
+        Side { log, replicator, peer, now: NOW }
     }
 
     /// A reader that wants all there is and will be, of the same log.
@@ -46,13 +47,22 @@ impl Side {
     }
 
     fn hears(&mut self, message: Message) {
-        self.replicator.receive(self.peer, message, NOW, &mut self.log);
-        self.replicator.settle(NOW, &mut self.log);
+        self.replicator.receive(self.peer, message, self.now, &mut self.log);
+        self.replicator.settle(self.now, &mut self.log);
+    }
+
+    /// Lets time pass until something is to be done, and gives how much that was.
+    fn waits(&mut self) -> Duration {
+        let until = self.replicator.poll_timeout().unwrap();
+        let waited = until.saturating_sub(self.now);
+        self.now = until;
+        self.replicator.handle_timeout(until);
+        waited
     }
 
     /// All that it has to say.
     fn says(&mut self) -> Vec<Message> {
-        std::iter::from_fn(|| self.replicator.poll(self.peer, NOW, &self.log)).collect()
+        std::iter::from_fn(|| self.replicator.poll(self.peer, self.now, &self.log)).collect()
     }
 
     /// The requests among all that it has to say.
@@ -293,12 +303,84 @@ fn a_way_into_a_newer_fork_is_asked_for_by_a_block_that_the_peer_has() {
 fn a_way_into_a_newer_fork_is_asked_for_in_the_end_even_of_a_peer_without_blocks() {
     let (mut side, source) = before_a_fork();
     assert!(side.asks().is_empty());
-    let late = side.replicator.poll_timeout().unwrap();
-    side.replicator.handle_timeout(late);
-    let Some(Message::Request(way)) = side.replicator.poll(side.peer, late, &side.log) else {
-        panic!("nothing is asked")
-    };
+    side.waits();
+    let way = side.asks().remove(0);
     let proof = source.proof(&way.proof).unwrap();
     side.hears(Message::Data(Box::new(Data { request: way.id, proof })));
     assert_eq!((side.log.fork(), side.log.length()), (1, 4));
+}
+
+/// npm 10 can remember nodes of a fork that it has cut, and sends them with proofs of the newer one.
+fn with_nodes_of(older: &Log<MemoryStorage>, proof: &mut Proof) {
+    let nodes = proof.block.as_mut().map(|block| &mut block.nodes);
+    let nodes = nodes.or(proof.hash.as_mut().map(|hash| &mut hash.nodes)).unwrap();
+    let block = Some(BlockRequest { index: 0, nodes: 2 });
+    let before = older.proof(&ProofRequest { block, ..ProofRequest::default() }).unwrap().block.unwrap();
+    *nodes.iter_mut().find(|node| node.index == 2).unwrap() = before.nodes[0];
+    assert_eq!(before.nodes[0].index, 2);
+}
+
+#[test]
+fn who_sends_a_node_of_an_older_fork_is_asked_again_after_a_while() {
+    let older = writer(4);
+    let mut source = writer(4);
+    source.truncate(0, None, Durability::Relaxed).unwrap();
+    append(&mut source, 4);
+    let mut side = Side::reader();
+    side.hears(sync(&source, 0));
+    let tree = side.asks().remove(0);
+    let proof = source.proof(&tree.proof).unwrap();
+    side.hears(Message::Data(Box::new(Data { request: tree.id, proof })));
+    assert_eq!((side.log.fork(), side.log.length()), (1, 4));
+    side.hears(sync(&source, 4));
+    side.hears(range(0, 1));
+    let mut before = Duration::ZERO;
+    for _ in 0..3 {
+        let block = side.asks().remove(0);
+        let mut proof = source.proof(&block.proof).unwrap();
+        with_nodes_of(&older, &mut proof);
+        side.hears(Message::Data(Box::new(Data { request: block.id, proof })));
+        let mut events = std::iter::from_fn(|| side.replicator.poll_event());
+        assert!(events.any(|event| matches!(event, Event::Misbehaved { .. })));
+        // It may be right by another tree of the same fork: only that is asked at once.
+        let conflicts = side.asks();
+        assert_eq!(conflicts.iter().map(|request| request.id).collect::<Vec<_>>(), [0]);
+        let waited = side.waits();
+        assert!(waited > before, "{waited:?} after {before:?}");
+        before = waited;
+    }
+    side.is_answered(&source);
+    assert!(side.log.has(0));
+}
+
+#[test]
+fn a_way_into_a_newer_fork_with_a_node_of_the_older_is_asked_for_again_after_a_while() {
+    let older = writer(4);
+    let (mut side, source) = before_a_fork();
+    side.hears(range(1, 1));
+    let way = side.asks().remove(0);
+    let mut proof = source.proof(&way.proof).unwrap();
+    with_nodes_of(&older, &mut proof);
+    side.hears(Message::Data(Box::new(Data { request: way.id, proof })));
+    assert!(side.asks().is_empty());
+    side.waits();
+    side.is_answered(&source);
+    assert_eq!((side.log.fork(), side.log.length(), side.log.has(1)), (1, 4, true));
+}
+
+#[test]
+fn who_answers_what_was_not_asked_is_never_asked_again() {
+    let source = writer(4);
+    let mut side = Side::reader();
+    side.hears(sync(&source, 0));
+    side.hears(range(0, 4));
+    let request = side.asks().remove(0);
+    let mut proof = source.proof(&request.proof).unwrap();
+    proof.fork = 7;
+    side.hears(Message::Data(Box::new(Data { request: request.id, proof })));
+    let event = side.replicator.poll_event();
+    assert!(matches!(event, Some(Event::Misbehaved { what: Misbehaviour::WrongAnswer, .. })), "{event:?}");
+    side.hears(sync(&source, 0));
+    assert!(side.asks().is_empty());
+    assert_eq!(side.replicator.poll_timeout(), None);
 }
