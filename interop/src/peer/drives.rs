@@ -4,10 +4,9 @@ use super::key;
 use super::logs::encryption;
 use crate::content::{Content, digest};
 use anyhow::{Context as _, Result, bail, ensure};
-use cloudpal_drive::{
-    About, BlobLog, Checkout, Dedup, Drive, DrivePath, FileEntry, Folder, Logs, Metadata, Options,
-};
-use cloudpal_log::{EncryptionKey, Feed, FeedError, KeyPair, Manifest};
+use cloudpal_drive::{About, Checkout, Dedup, Drive, DrivePath, FileEntry, Folder, Metadata, Options};
+use cloudpal_log::Feed;
+use cloudpal_shelf::DriveLogs;
 use cloudpal_store::{LogOptions, Namespace, Session, Store, Which};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ pub struct Drives(HashMap<String, Open>);
 struct Open {
     drive: Drive,
     map: Session,
-    logs: StoreLogs,
+    store: Store,
 }
 
 #[derive(Deserialize)]
@@ -99,25 +98,28 @@ impl Drives {
 
     pub fn open(&mut self, store: &Store, wanted: &OpenDrive) -> Result<Value> {
         let encryption = encryption(wanted.encryption.as_deref())?;
-        let options = LogOptions { encryption: encryption.clone(), ..LogOptions::default() };
+        let options = LogOptions { encryption, ..LogOptions::default() };
         // As npm does: the map is called `db` in a namespace of the drive's own.
         let namespace = Namespace::ROOT.child(wanted.drive.as_bytes());
-        let (which, key_pair) = match &wanted.key {
-            Some(text) => (Which::Key(key(text)?), None),
-            None => (Which::named(namespace, "db"), Some(store.key_pair(&namespace, "db"))),
+        let which = match &wanted.key {
+            Some(text) => Which::Key(key(text)?),
+            None => Which::named(namespace, "db"),
         };
-        let map = store.open_log(which, options)?;
+        let map = store.open_log(which, options.clone())?;
+        let mut logs = DriveLogs::new(store, namespace, map.clone(), options);
+        if wanted.key.is_none() {
+            logs = logs.signed_by(store.key_pair(&namespace, "db"));
+        }
         let dedup = if wanted.twin { Dedup::Off } else { Dedup::EqualFiles };
         let behaviour = Options { dedup, ..Options::default() };
-        let logs = StoreLogs { store: store.clone(), map: map.clone(), key_pair, encryption };
-        let drive = Drive::open(Arc::new(map.clone()), logs.clone(), behaviour)?;
+        let drive = Drive::open(Arc::new(map.clone()), logs, behaviour)?;
         let answer = json!({
             "key": hex::encode(drive.key()),
             "contentKey": drive.blobs().ok().map(|blobs| hex::encode(blobs.feed().key())),
             "version": drive.version(),
             "writable": drive.writable(),
         });
-        self.0.insert(wanted.drive.clone(), Open { drive, map, logs });
+        self.0.insert(wanted.drive.clone(), Open { drive, map, store: store.clone() });
         Ok(answer)
     }
 
@@ -199,7 +201,7 @@ impl Drives {
     pub fn heads(&self, wanted: &Name) -> Result<Value> {
         let open = self.get(&wanted.drive)?;
         let key = open.drive.blobs()?.feed().key();
-        let blobs = open.logs.store.open_log(Which::Key(key), LogOptions::default())?;
+        let blobs = open.store.open_log(Which::Key(key), LogOptions::default())?;
         let head = |session: &Session| {
             let info = session.info();
             json!({ "length": info.length, "fork": info.fork, "treeHash": hex::encode(info.tree_hash) })
@@ -246,34 +248,4 @@ fn metadata(value: &Value) -> Result<Option<Metadata>> {
         Value::Null => None,
         value => Some(Metadata::new(value)?),
     })
-}
-
-/// The logs of a drive out of a store.
-#[derive(Clone)]
-struct StoreLogs {
-    store: Store,
-    map: Session,
-    key_pair: Option<KeyPair>,
-    encryption: Option<EncryptionKey>,
-}
-
-impl Logs for StoreLogs {
-    fn manifest(&self) -> Option<Manifest> {
-        self.map.info().manifest
-    }
-
-    fn blobs(&self, which: BlobLog) -> Result<Arc<dyn Feed>, FeedError> {
-        let which = match which {
-            BlobLog::Manifest(manifest) => Which::Manifest { manifest, key_pair: self.key_pair.clone() },
-            BlobLog::Key(key) => Which::Key(key),
-            BlobLog::Own => Which::named(Namespace::ROOT, "blobs"),
-        };
-        let options = LogOptions { encryption: self.encryption.clone(), ..LogOptions::default() };
-        let session = self.store.open_log(which, options);
-        let session = session.map_err(|source| FeedError::Refused {
-            doing: "open the drive's contents",
-            source: Box::new(source),
-        })?;
-        Ok(Arc::new(session))
-    }
 }

@@ -2,42 +2,19 @@
 
 use super::{Job, open_store, timed};
 use anyhow::{Context as _, Result, ensure};
-use cloudpal_drive::{About, BlobLog, Drive, DrivePath, Logs, Options};
-use cloudpal_log::{Feed, FeedError, Manifest};
-use cloudpal_store::{LogOptions, Namespace, Session, Store, Which};
+use cloudpal_drive::{About, Drive, DrivePath, Options};
+use cloudpal_shelf::DriveLogs;
+use cloudpal_store::{LogOptions, Namespace, Store};
 use std::sync::Arc;
 
 const NAME: &str = "drive";
 
-struct OfStore {
-    store: Store,
-    map: Session,
-}
-
-impl Logs for OfStore {
-    fn manifest(&self) -> Option<Manifest> {
-        self.map.info().manifest
-    }
-
-    fn blobs(&self, which: BlobLog) -> Result<Arc<dyn Feed>, FeedError> {
-        let which = match which {
-            BlobLog::Manifest(manifest) => {
-                let key_pair = Some(self.store.key_pair(&Namespace::ROOT, NAME));
-                Which::Manifest { manifest, key_pair }
-            }
-            BlobLog::Key(key) => Which::Key(key),
-            BlobLog::Own => Which::named(Namespace::ROOT, "blobs"),
-        };
-        let opened = self.store.open_log(which, LogOptions::default());
-        let refused = |error| FeedError::Refused { doing: "open the blob log", source: Box::new(error) };
-        Ok(Arc::new(opened.map_err(refused)?))
-    }
-}
-
 fn open(job: &Job<'_>) -> Result<(Store, Drive)> {
     let store = open_store(job)?;
     let map = store.log(NAME)?;
-    let logs = OfStore { store: store.clone(), map: map.clone() };
+    let room = Namespace::ROOT;
+    let logs = DriveLogs::new(&store, room, map.clone(), LogOptions::default());
+    let logs = logs.signed_by(store.key_pair(&room, NAME));
     Ok((store, Drive::open(Arc::new(map), logs, Options::default())?))
 }
 

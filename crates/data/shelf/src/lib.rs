@@ -7,6 +7,7 @@
 //! - [`Key`]: keys as people and npm write them.
 //! - [`Item`], [`Kind`], [`Wish`]: what there is, and what is to be made.
 //! - [`Shelf`]: things opened; writers of one map or drive in a process share one object.
+//! - [`DriveLogs`]: the logs of a drive, also for those who open one without a shelf.
 //! - [`json`]: things, entries and files as the command line and a pal's interface tell them.
 //!
 //! It asks no peer and serves nobody: whoever holds the shelf connects its [`Store`](cloudpal_store::Store). Secrets come in
@@ -42,4 +43,5 @@ mod shelf;
 pub use error::ShelfError;
 pub use item::{Item, Kind};
 pub use key::{Key, ParseKeyError};
+pub use logs::DriveLogs;
 pub use shelf::{Made, Options, Shelf, Wish};

@@ -1,6 +1,6 @@
 //! Where the keys of a thing's logs come from, and the logs of a drive.
 
-use crate::{Item, Key, Kind};
+use crate::{Key, Kind};
 use cloudpal_drive::{BlobLog, Logs};
 use cloudpal_log::{Feed, FeedError, KeyPair, Manifest};
 use cloudpal_store::{LogOptions, Namespace, Session, Store, Which};
@@ -17,21 +17,27 @@ pub fn log_name(kind: Kind) -> String {
 }
 
 /// The logs of a drive out of a store.
+#[derive(Clone)]
 pub struct DriveLogs {
     store: Store,
+    room: Namespace,
     map: Session,
     /// Signs the contents too; none for a copy.
     key_pair: Option<KeyPair>,
-    room: Namespace,
     options: LogOptions,
 }
 
 impl DriveLogs {
-    /// Of a drive whose map is `map`; its contents are opened with the same `options`.
-    pub fn new(store: &Store, item: &Item, map: Session, options: LogOptions) -> Self {
-        let room = room(Kind::Drive, &item.name);
-        let key_pair = (!item.copy).then(|| store.key_pair(&room, &log_name(Kind::Drive)));
-        DriveLogs { store: store.clone(), map, key_pair, room, options }
+    /// Of a drive that others write, whose map is `map`. Its contents are opened with the same `options`, and named in `room`
+    /// where nothing else says which log they are.
+    pub fn new(store: &Store, room: Namespace, map: Session, options: LogOptions) -> Self {
+        DriveLogs { store: store.clone(), room, map, key_pair: None, options }
+    }
+
+    /// Of one that is written here with the map's `key_pair`.
+    #[must_use]
+    pub fn signed_by(self, key_pair: KeyPair) -> Self {
+        DriveLogs { key_pair: Some(key_pair), ..self }
     }
 }
 

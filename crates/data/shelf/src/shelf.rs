@@ -196,7 +196,11 @@ impl Shelf {
     pub fn drive(&self, item: &Item) -> Result<Arc<Drive>, ShelfError> {
         self.kept(&self.drives, item.key, || {
             let map = self.log(item)?;
-            let logs = DriveLogs::new(&self.store, item, map.clone(), self.log_options(item));
+            let room = room(Kind::Drive, &item.name);
+            let mut logs = DriveLogs::new(&self.store, room, map.clone(), self.log_options(item));
+            if !item.copy {
+                logs = logs.signed_by(self.store.key_pair(&room, &log_name(Kind::Drive)));
+            }
             let options = cloudpal_drive::Options {
                 wait: self.options.wait,
                 cache_bytes: self.options.cache_bytes,
