@@ -98,10 +98,11 @@ impl Scenario {
         crate::dice::Dice::new(start.wrapping_add(number)).any() >> 16
     }
 
-    /// Gives how often npm's readers had to be connected again.
-    fn play(&self, site: &Site, seed: u64) -> Result<u64> {
+    /// Gives what npm's peers needed to go on.
+    fn play(&self, site: &Site, seed: u64) -> Result<logs::Repairs> {
         let dir =
             tempfile::Builder::new().prefix("cloudpal-interop-").tempdir().context("no temporary folder")?;
+        let no_repairs = logs::Repairs::default();
         match self.task {
             Task::Log(flavour) => {
                 let plan = logs::Plan::roll(seed, &self.peers, flavour);
@@ -113,29 +114,29 @@ impl Scenario {
                     Ok(_) => {
                         bail!("a block that never was is found everywhere: the comparison sees nothing")
                     }
-                    Err(error) if format!("{error:#}").contains("block") => Ok(0),
+                    Err(error) if format!("{error:#}").contains("block") => Ok(no_repairs),
                     Err(error) => Err(error).with_context(|| plan.to_string()),
                 }
             }
             Task::Bee(flavour) => {
                 let plan = bees::Plan::roll(seed, &self.peers, flavour);
-                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
+                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| no_repairs)
             }
             Task::TwinBees(flavour) => {
                 let plan = bees::Plan::of_twins(seed, &self.peers, flavour);
-                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
+                bees::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| no_repairs)
             }
             Task::Drive(privacy) => {
                 let plan = drives::Plan::roll(seed, &self.peers, privacy);
-                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
+                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| no_repairs)
             }
             Task::TwinDrives(privacy) => {
                 let plan = drives::Plan::of_twins(seed, &self.peers, privacy);
-                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
+                drives::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| no_repairs)
             }
             Task::Swarm(keeper) => {
                 let plan = swarms::Plan::roll(seed, &self.peers, keeper);
-                swarms::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| 0)
+                swarms::play(site, &plan, dir.path()).with_context(|| plan.to_string()).map(|()| no_repairs)
             }
         }
     }
@@ -264,11 +265,11 @@ fn play_all(site: &Site, list: &[(Scenario, u64)], jobs: usize) -> Vec<Outcome> 
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some((scenario, seed)) = list.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (reconnects, failure) = match scenario.play(site, *seed) {
-                        Ok(reconnects) => (reconnects, None),
-                        Err(error) => (0, Some(format!("{error:#}"))),
+                    let (repairs, failure) = match scenario.play(site, *seed) {
+                        Ok(repairs) => (repairs, None),
+                        Err(error) => (logs::Repairs::default(), Some(format!("{error:#}"))),
                     };
-                    let outcome = Outcome { scenario: scenario.clone(), seed: *seed, reconnects, failure };
+                    let outcome = Outcome { scenario: scenario.clone(), seed: *seed, repairs, failure };
                     outcome.tell();
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push(outcome);

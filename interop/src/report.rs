@@ -1,6 +1,7 @@
 //! What a run found: one JSON object as `architecture.md` has it, or lines for a person.
 
 use crate::catalogue::{Scenario, Task};
+use crate::logs::Repairs;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// Its seed.
     pub seed: u64,
-    /// How often npm's readers stayed behind a cut log until they were connected again.
-    pub reconnects: u64,
+    /// What npm's peers needed to go on after a log was cut.
+    pub repairs: Repairs,
     /// Who disagreed about what.
     pub failure: Option<String>,
 }
@@ -79,13 +80,15 @@ impl Report {
             "cases": self.ours().count(),
             "failures": failed.len(),
             "failed": failed,
-            "npm_reconnects": self.ours().map(|outcome| outcome.reconnects).sum::<u64>(),
+            "npm_reconnects": reconnects(self.ours()),
+            "npm_restarts": restarts(self.ours()),
             "control": {
                 "what": "the same programs among npm peers alone",
                 "cases": self.control().count(),
                 "failures": unequal.len(),
                 "failed": unequal,
-                "npm_reconnects": self.control().map(|outcome| outcome.reconnects).sum::<u64>(),
+                "npm_reconnects": reconnects(self.control()),
+                "npm_restarts": restarts(self.control()),
             },
             "deceived": {
                 "what": "programs whose judge expects a block that never was, and how many of them saw it missing",
@@ -107,6 +110,16 @@ impl Report {
             self.seed
         )
     }
+}
+
+/// How often npm's readers stayed behind a cut log until they were connected again.
+fn reconnects<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> u64 {
+    outcomes.map(|outcome| outcome.repairs.reconnects).sum()
+}
+
+/// How often a peer of npm hypercore 10 was started again that had nodes of an older fork in memory.
+fn restarts<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> u64 {
+    outcomes.map(|outcome| outcome.repairs.restarts).sum()
 }
 
 fn one(outcome: &Outcome) -> Value {

@@ -5,5 +5,5 @@ mod play;
 mod shape;
 
 pub use plan::Plan;
-pub use play::{Judge, play};
+pub use play::{Judge, Repairs, play};
 pub use shape::{Flavour, Make, can_read, can_write};

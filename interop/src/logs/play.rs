@@ -25,9 +25,17 @@ pub enum Judge {
     Deceived,
 }
 
-/// Plays `plan` in `dir` and tells how often npm's readers had to be connected again; an error says who disagreed
-/// about what.
-pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<u64> {
+/// What npm's peers needed to go on after a log was cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Repairs {
+    /// How often all were connected again.
+    pub reconnects: u64,
+    /// How often one was started again that had nodes of an older fork in memory.
+    pub restarts: u64,
+}
+
+/// Plays `plan` in `dir` and tells what npm's peers needed for it; an error says who disagreed about what.
+pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<Repairs> {
     let mut stage = Stage::open(site, plan, dir)?;
     for (number, step) in plan.steps.iter().enumerate() {
         stage.step(step).with_context(|| format!("at step {number}"))?;
@@ -37,7 +45,7 @@ pub fn play(site: &Site, plan: &Plan, dir: &Path, judge: Judge) -> Result<u64> {
     }
     stage.compare()?;
     stage.cast.end()?;
-    Ok(stage.reconnects)
+    Ok(stage.repairs)
 }
 
 /// The peers, and what the writer's log must hold by now.
@@ -47,13 +55,20 @@ struct Stage<'a> {
     key: String,
     blocks: Vec<Content>,
     fork: u64,
-    reconnects: u64,
+    repairs: Repairs,
 }
 
 impl<'a> Stage<'a> {
     fn open(site: &'a Site, plan: &'a Plan, dir: &Path) -> Result<Self> {
         let cast = Cast::start(site, &plan.peers, &plan.edges, dir)?;
-        let mut stage = Stage { plan, cast, key: String::new(), blocks: Vec::new(), fork: 0, reconnects: 0 };
+        let mut stage = Stage {
+            plan,
+            cast,
+            key: String::new(),
+            blocks: Vec::new(),
+            fork: 0,
+            repairs: Repairs::default(),
+        };
         for number in 0..stage.cast.len() {
             let opened = open_log(&mut stage.cast, plan, number, &stage.key)?;
             if number == 0 {
@@ -96,17 +111,19 @@ impl<'a> Stage<'a> {
                 self.ask(*reader, json!({ "do": "clear", "start": start, "end": end }))?;
             }
             Step::Reconnect(edge) => self.cast.rejoin(*edge)?,
-            Step::Restart(number) => {
-                let (plan, key, number) = (self.plan, &self.key, *number);
-                self.cast.restart(number, |cast| open_log(cast, plan, number, key).map(drop))?;
-            }
+            Step::Restart(number) => self.restart(*number)?,
         }
         Ok(())
     }
 
+    fn restart(&mut self, number: usize) -> Result<()> {
+        let (plan, key) = (self.plan, &self.key);
+        self.cast.restart(number, |cast| open_log(cast, plan, number, key).map(drop))
+    }
+
     /// npm's readers now and then stay behind when a log is cut while they download, among npm peers too, until they
     /// are connected again. Ours must not: a reader of ours beside the writer is there by now, or it is a failure,
-    /// unless npm has cut the connection.
+    /// unless npm is the reason.
     fn settle_npm(&mut self, there: &Value, error: anyhow::Error) -> Result<()> {
         let beside = |number| self.plan.edges.iter().any(|&edge| edge == (0, number) || edge == (number, 0));
         let mut now = there.clone();
@@ -116,29 +133,44 @@ impl<'a> Stage<'a> {
             ours_behind |=
                 self.plan.peers[number] == Kind::Ours && self.cast.ask(number, now.clone()).is_err();
         }
-        if ours_behind && !self.npm_cut_us_off()? {
+        if !self.repair_npm()? && ours_behind {
             return Err(error);
         }
-        self.reconnects += 1;
-        self.cast.rejoin_all()?;
         self.cast.ask_all(1..self.cast.len(), there).map(drop)
     }
 
     /// The same for blocks that a reader asks for.
     fn bring(&mut self, reader: usize, command: &Value) -> Result<()> {
         let Err(error) = self.ask(reader, command.clone()) else { return Ok(()) };
-        if self.plan.peers[reader] == Kind::Ours && !self.npm_cut_us_off()? {
+        if !self.repair_npm()? && self.plan.peers[reader] == Kind::Ours {
             return Err(error);
         }
-        self.reconnects += 1;
-        self.cast.rejoin_all()?;
         self.ask(reader, command.clone()).map(drop)
     }
 
-    /// Whether npm has broken a connection because its log was cut while it answered, which it does to its own
-    /// readers too. In a log that was never cut it has no such excuse.
-    fn npm_cut_us_off(&mut self) -> Result<bool> {
-        Ok(self.fork > 0 && self.cast.broken()? > 0)
+    /// Starts npm's peers again that have nodes of an older fork in memory, and connects everybody again. Whether npm
+    /// was why somebody stayed behind: it had such nodes, or has broken a connection because its log was cut while it
+    /// answered. It does both to its own readers too. In a log that was never cut it has no such excuse.
+    fn repair_npm(&mut self) -> Result<bool> {
+        let broken = self.cast.broken()?;
+        let mut stale = 0;
+        for number in 0..self.cast.len() {
+            stale += usize::from(self.repair_stale(number)?);
+        }
+        self.repairs.reconnects += 1;
+        self.cast.rejoin_all()?;
+        Ok(self.fork > 0 && broken + stale > 0)
+    }
+
+    /// Starts a peer again if it has nodes of an older fork in memory; whether it had.
+    fn repair_stale(&mut self, number: usize) -> Result<bool> {
+        let may = self.plan.peers[number] == Kind::Ten && self.fork > 0;
+        if !may || self.ask(number, json!({ "do": "stale" }))?["nodes"] == json!(0) {
+            return Ok(false);
+        }
+        self.repairs.restarts += 1;
+        self.restart(number)?;
+        Ok(true)
     }
 
     fn ask(&mut self, number: usize, mut command: Value) -> Result<Value> {
@@ -162,6 +194,8 @@ impl<'a> Stage<'a> {
         let digests: Vec<_> = self.blocks.iter().map(|block| json!(block.digest())).collect();
         let mut dumps = Vec::new();
         for number in 0..self.cast.len() {
+            // What it reads by such nodes are not the blocks that it has.
+            self.repair_stale(number)?;
             let dump = self.ask(number, json!({ "do": "dump" }))?;
             let name = self.cast.name(number);
             self.compare_head(&dump, dumps.first()).with_context(|| name.to_owned())?;

@@ -75,23 +75,17 @@ impl Child {
         Ok(Said { number: self.number, command: shown })
     }
 
-    /// Waits for the answer to what it was told.
+    /// Waits for the answer to what it was told. Answers that nobody waits for any more are passed over.
     pub fn hear(&mut self, said: Said) -> Result<Value> {
         let command = &said.command;
-        let line = match self.answers.recv_timeout(SILENCE) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => {
-                bail!("{} does not answer {command}: {}", self.name, self.words())
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                bail!("{} ended at {command}: {}", self.name, self.words())
+        let answer = loop {
+            let answer = self.next_answer(command)?;
+            match answer["id"].as_u64() {
+                Some(id) if id == said.number => break answer,
+                Some(id) if id < said.number => {}
+                _ => bail!("{} answers {} to command {}", self.name, answer["id"], said.number),
             }
         };
-        let answer: Value =
-            serde_json::from_str(&line).with_context(|| format!("{} said {line}", self.name))?;
-        if answer["id"] != json!(said.number) {
-            bail!("{} answers {} to command {}", self.name, answer["id"], said.number);
-        }
         match answer["ok"] == json!(true) {
             true => Ok(answer),
             false => Err(anyhow!(
@@ -101,6 +95,19 @@ impl Child {
                 self.words()
             )),
         }
+    }
+
+    fn next_answer(&mut self, command: &str) -> Result<Value> {
+        let line = match self.answers.recv_timeout(SILENCE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("{} does not answer {command}: {}", self.name, self.words())
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("{} ended at {command}: {}", self.name, self.words())
+            }
+        };
+        serde_json::from_str(&line).with_context(|| format!("{} said {line}", self.name))
     }
 
     /// Lets it close its files and end.
