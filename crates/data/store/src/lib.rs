@@ -35,6 +35,8 @@ mod loss;
 mod net;
 mod open;
 mod options;
+mod pages;
+mod pulse;
 mod registry;
 mod repair;
 mod session;
@@ -54,6 +56,7 @@ pub use net::{
 };
 pub use open::OpenError;
 pub use options::{Memory, Options};
+pub use pages::{PageChange, PageFile};
 pub use repair::{LogRepaired, Repaired, repair};
 pub use session::Session;
 pub use shared::OpenLogError;

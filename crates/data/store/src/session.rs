@@ -77,6 +77,12 @@ impl Session {
         self.state()?.log().get_raw(index).map_err(read_fault)
     }
 
+    /// The hash that was or would be signed for the first `length` blocks; none if the tree up to there is not held.
+    pub fn tree_hash_at(&self, length: u64) -> Result<Option<[u8; 32]>, FeedError> {
+        let hash = self.state()?.log().hash_at(length);
+        hash.map_err(|source| FeedError::Storage { doing: "read the log's tree", source })
+    }
+
     /// Returns when everything appended so far survives a loss of power.
     pub fn sync(&self) -> Result<(), FeedError> {
         self.inner.engine.sync().map_err(|source| FeedError::Storage { doing: "sync the log", source })

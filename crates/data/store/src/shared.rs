@@ -1,5 +1,6 @@
 use crate::disk::{Engine, LogId, LogStorage};
 use crate::exchange::Exchange;
+use crate::pulse::Pulse;
 use crate::registry::{Record, put_record};
 use crate::store::Inner;
 use crate::{Access, Extent, LogOptions, Loss, Lossy};
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     /// go on differently, and the peers would have proof of two histories.
     pub(crate) untold: AtomicBool,
     engine: Arc<Engine>,
+    pulse: Arc<Pulse>,
     /// What the registry says.
     record: Mutex<Record>,
 }
@@ -77,6 +79,7 @@ impl Shared {
             changed: Condvar::new(),
             held,
             engine: Arc::clone(&inner.engine),
+            pulse: Arc::clone(&inner.pulse),
             record: Mutex::new(record),
         })
     }
@@ -110,6 +113,7 @@ impl Shared {
     /// Tells everybody who waits that the log has changed.
     pub(crate) fn wake(&self) {
         self.changed.notify_all();
+        self.pulse.beat();
     }
 
     /// Whether the peer with this static key may have the log.

@@ -2,6 +2,7 @@ use crate::disk::{Engine, Folder, LogId, Mark, Place};
 use crate::key::keyed_hash;
 use crate::net::Link;
 use crate::open::OpenedStore;
+use crate::pulse::Pulse;
 use crate::registry::{Record, put_record};
 use crate::shared::Shared;
 use crate::{Access, Carrier, ConnectError, Connection, HandshakeError, Server};
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     logs: Mutex<HashMap<LogId, Weak<Shared>>>,
     losses: Mutex<HashMap<LogId, Loss>>,
     links: Mutex<Vec<Weak<Link>>>,
+    pub(crate) pulse: Arc<Pulse>,
     started: Instant,
     closed: AtomicBool,
 }
@@ -58,6 +60,7 @@ impl Store {
             logs: Mutex::default(),
             losses: Mutex::new(losses),
             links: Mutex::default(),
+            pulse: Arc::default(),
             started: Instant::now(),
             closed: AtomicBool::new(false),
         });
@@ -134,6 +137,12 @@ impl Store {
     /// The seed of the key pair by which peers know this store, for a carrier that greets them under the same key.
     pub fn network_seed(&self) -> &Secret<32> {
         &self.inner.network
+    }
+
+    /// Waits until something has changed in any log since `seen`, at most for `timeout`. Answers with a number to be given the
+    /// next time; begin with 0.
+    pub fn wait_any(&self, seen: u64, timeout: Duration) -> u64 {
+        self.inner.pulse.wait(seen, timeout)
     }
 
     /// Returns when everything appended so far survives a loss of power.
@@ -298,6 +307,10 @@ impl Inner {
         self.engine.second().settle(&[(id, mark)])?;
         self.healed(id);
         Ok(())
+    }
+
+    pub(crate) fn index_key(&self) -> &[u8; 32] {
+        self.index.expose()
     }
 
     pub(crate) fn folder(&self) -> &Path {

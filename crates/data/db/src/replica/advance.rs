@@ -278,6 +278,21 @@ impl<P: Pages> Replica<P> {
         })
     }
 
+    /// The entry that begins at `dot`, read again from its log; none if there is none that can be read.
+    pub fn entry_at(&self, logs: &dyn Logs, dot: Dot) -> Result<Option<Entry>, KeepError> {
+        let Some(writer) = self.writers.get(&dot.client) else { return Ok(None) };
+        let missing = ReadError::History { client: dot.client, position: dot.position };
+        let Some(bytes) = logs.block(&writer.id, dot.position).map_err(ReadError::from)? else {
+            return Err(missing.into());
+        };
+        let Ok(Block::Part(first)) = Block::decode(&bytes) else { return Ok(None) };
+        match self.gather(logs, writer.id, dot.position, u64::MAX, &first)? {
+            Gathered::Whole(entry, _) => Ok(Some(entry)),
+            Gathered::Bad(..) => Ok(None),
+            Gathered::Halted(_) => Err(missing.into()),
+        }
+    }
+
     /// Merges the entry that waits, if it is time.
     fn merge_waiting(
         &mut self,

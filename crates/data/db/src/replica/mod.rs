@@ -156,6 +156,18 @@ impl<P: Pages> Replica<P> {
         Ok(replica)
     }
 
+    /// A copy that has merged nothing yet but knows the members and keys that this one knows. Given logs that end earlier, it comes to the
+    /// database as it was then.
+    pub fn past<Q: Pages>(&self, sorted: Sorted<Q>) -> Result<Replica<Q>, KeepError> {
+        let mut past = Replica::open(self.database, self.me.clone(), sorted)?;
+        past.founder = self.founder;
+        past.records = self.records.clone();
+        past.keys = self.keys.clone();
+        past.vouched = self.heads();
+        past.members_changed();
+        Ok(past)
+    }
+
     /// The database's key: the log of its founder.
     pub const fn database(&self) -> WriterId {
         self.database

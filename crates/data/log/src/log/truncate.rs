@@ -96,6 +96,11 @@ impl<S: Storage> Log<S> {
         Ok(self.tree_of(length)?.at_fork(fork))
     }
 
+    /// The hash that is or would be signed for the first `length` blocks; none if the log is shorter.
+    pub fn hash_at(&self, length: u64) -> Result<Option<[u8; 32]>, StorageError> {
+        if length > self.tree.length() { Ok(None) } else { Ok(Some(self.tree_of(length)?.hash())) }
+    }
+
     /// The tree over the log's first `length` blocks, which it must have.
     pub(super) fn tree_of(&self, length: u64) -> Result<Tree, StorageError> {
         let mut tree = Tree::empty(self.tree.fork);

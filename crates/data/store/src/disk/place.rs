@@ -5,6 +5,7 @@ const ID: usize = std::mem::size_of::<LogId>();
 const LEN: usize = 1 + ID + 8;
 /// Kinds: what the store keeps about a log, and the tables of logs.
 const REGISTRY: u8 = 1;
+const PAGES: u8 = 2;
 const TABLES: u8 = 16;
 
 /// A key of the engine: kind, log and slot, so that the records of one table of one log lie together in order. It is
@@ -30,6 +31,11 @@ impl Place {
     /// All of [`registry`](Self::registry): from the first, up to the second.
     pub(crate) fn registries() -> (Self, Self) {
         Place::all(REGISTRY)
+    }
+
+    /// A page of a [`PageFile`](crate::PageFile).
+    pub(crate) fn page(file: LogId, number: u64) -> Self {
+        Place::build(PAGES, file, number)
     }
 
     /// A slot of a log.
@@ -89,6 +95,7 @@ impl Place {
     }
 
     pub(crate) fn room(&self) -> Room {
-        if self.in_table() == Some(Table::Block) { Room::Bodies } else { Room::Small }
+        let body = self.in_table() == Some(Table::Block) || self.0[0] == PAGES;
+        if body { Room::Bodies } else { Room::Small }
     }
 }

@@ -1,0 +1,93 @@
+//! Which databases a store has, and who this device is in each. It lies, sealed, beside a log of the store that has no blocks.
+
+use crate::error::OpenError;
+use bytes::Bytes;
+use cloudpal_core::{AgreementSecret, Secret, SigningKey};
+use cloudpal_db::{Identity, WriterId};
+use cloudpal_log::{Durability, Feed};
+use cloudpal_store::{LogOptions, Namespace, Session, Store, Which};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// One database.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Entry {
+    /// The founder's log.
+    pub database: [u8; 32],
+    /// This device takes a new log, with a new number, whenever the old one cannot be trusted any more.
+    pub generation: u32,
+    agreement: [u8; 32],
+    signer: [u8; 32],
+    owner: Option<[u8; 32]>,
+}
+
+impl Entry {
+    /// A new identity; an owner's device has the owner's key, too.
+    pub fn new(database: [u8; 32], owner: Option<[u8; 32]>) -> Result<Self, getrandom::Error> {
+        Ok(Entry { database, generation: 0, agreement: random()?, signer: random()?, owner })
+    }
+
+    /// The same database with a new log and new keys.
+    pub fn renewed(&self) -> Result<Self, getrandom::Error> {
+        let fresh = Entry::new(self.database, self.owner)?;
+        Ok(Entry { generation: self.generation + 1, ..fresh.clone() })
+    }
+
+    /// Who this device is.
+    pub fn identity(&self, writer: WriterId) -> Identity {
+        Identity {
+            writer,
+            agreement: AgreementSecret::from_secret(&Secret::new(self.agreement)),
+            signer: SigningKey::from_secret(&Secret::new(self.signer)),
+            owner: self.owner.map(|owner| SigningKey::from_secret(&Secret::new(owner))),
+        }
+    }
+}
+
+const PLACE: &str = "databases";
+
+type Entries = BTreeMap<String, Entry>;
+
+/// The databases by name.
+pub fn read(store: &Store) -> Result<Entries, OpenError> {
+    match beside(store)?.user_data(PLACE)? {
+        Some(bytes) => postcard::from_bytes(&bytes).map_err(OpenError::Catalogue),
+        None => Ok(Entries::new()),
+    }
+}
+
+/// Adds or replaces one.
+pub fn write(store: &Store, name: &str, entry: Entry) -> Result<(), OpenError> {
+    let mut entries = read(store)?;
+    entries.insert(name.to_owned(), entry);
+    let bytes = postcard::to_stdvec(&entries).map_err(OpenError::Catalogue)?;
+    beside(store)?.set_user_data(PLACE, Some(Bytes::from(bytes)))?;
+    Ok(())
+}
+
+/// This device's log of a database.
+pub fn log(store: &Store, name: &str, generation: u32) -> Result<Session, OpenError> {
+    let which = Which::named(namespace(), format!("{name}/{generation}"));
+    let options = LogOptions { durability: Some(Durability::Relaxed), ..LogOptions::default() };
+    Ok(store.open_log(which, options)?)
+}
+
+/// Under which name the view's pages lie.
+pub fn pages(name: &str, generation: u32) -> String {
+    format!("database/{name}/{generation}")
+}
+
+fn beside(store: &Store) -> Result<Session, OpenError> {
+    Ok(store.log_in(&namespace(), "catalogue")?.with_durability(Durability::Durable))
+}
+
+fn namespace() -> Namespace {
+    Namespace::ROOT.child(b"cloudpal").child(b"databases")
+}
+
+pub fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,358 @@
+use crate::catalogue::{self, Entry, random};
+use crate::error::{OpenError, WriteFault};
+use crate::follow::Follower;
+use crate::logs::MemberLogs;
+use crate::pages::StorePages;
+use crate::queue::Queue;
+use bytes::Bytes;
+use cloudpal_core::{Secret, SigningKey};
+use cloudpal_db::{
+    Advanced, Batch, Conflict, Identity, Prepared, Range, ReadError, Refusal, Replica, Sub, Version, View,
+    WriteError, WriterId, Written,
+};
+use cloudpal_log::{Durability, Feed, FeedError};
+use cloudpal_sorted::{Options, Sorted};
+use cloudpal_store::{Session, Store};
+use std::ops::{Bound, ControlFlow};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A database in use. Clones are the same; its thread ends with the last of them.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) shared: Arc<Shared>,
+    /// Ends the thread that follows the logs.
+    _follower: Arc<Follower>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) store: Store,
+    pub(crate) entry: Entry,
+    state: Mutex<State>,
+    changed: Condvar,
+    queue: Queue,
+    pub(crate) closed: AtomicBool,
+}
+
+pub(crate) struct State {
+    pub(crate) replica: Replica<StorePages>,
+    pub(crate) logs: MemberLogs,
+    /// This device's log, and how long it must be: what comes into it from elsewhere was written by a copy of this device.
+    own: Session,
+    length: u64,
+    pub(crate) last: Advanced,
+}
+
+/// The database as it was at one moment; it stays so for as long as it is held.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) view: View<StorePages>,
+}
+
+/// How this device stands to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may write, as far as its rights go.
+    Member,
+    /// It waits to be admitted.
+    Waiting,
+    /// It was removed.
+    Removed,
+}
+
+impl Database {
+    /// Makes a new database called `name`, with this device as its founder and owner.
+    pub fn create(store: &Store, name: &str) -> Result<Self, OpenError> {
+        check_free(store, name)?;
+        let log = catalogue::log(store, name, 0)?;
+        let owner: [u8; 32] = random()?;
+        let entry = Entry::new(log.key(), Some(owner))?;
+        if log.length() == 0 {
+            let me = entry.identity(WriterId(log.key()));
+            let owner = SigningKey::from_secret(&Secret::new(owner));
+            let mut failed = None;
+            let blocks = Replica::<StorePages>::found(&me, &owner, now_ms(), &mut || secret(&mut failed));
+            failed.map_or(Ok(()), Err)?;
+            log.clone().with_durability(Durability::Durable).append(&blocks)?;
+        }
+        catalogue::write(store, name, entry.clone())?;
+        Database::start(store, name, entry)
+    }
+
+    /// Joins somebody else's database: `key` is its [key](Self::key). It can be used when a member has admitted this device's
+    /// [request](Self::request) and the store is connected to a member.
+    pub fn join(store: &Store, name: &str, key: [u8; 32]) -> Result<Self, OpenError> {
+        check_free(store, name)?;
+        let entry = Entry::new(key, None)?;
+        catalogue::write(store, name, entry.clone())?;
+        Database::start(store, name, entry)
+    }
+
+    /// Opens the database called `name`.
+    pub fn open(store: &Store, name: &str) -> Result<Self, OpenError> {
+        let entry =
+            catalogue::read(store)?.remove(name).ok_or_else(|| OpenError::Missing(name.to_owned()))?;
+        Database::start(store, name, entry)
+    }
+
+    /// The names of the databases in a store.
+    pub fn names(store: &Store) -> Result<Vec<String>, OpenError> {
+        Ok(catalogue::read(store)?.into_keys().collect())
+    }
+
+    pub(crate) fn start(store: &Store, name: &str, entry: Entry) -> Result<Self, OpenError> {
+        let own = catalogue::log(store, name, entry.generation)?;
+        let writer = WriterId(own.key());
+        let me: Identity = entry.identity(writer);
+        let pages = StorePages(store.pages(&catalogue::pages(name, entry.generation)));
+        let sorted = Sorted::open(pages, Options::default()).map_err(cloudpal_db::KeepError::from)?;
+        let database = WriterId(entry.database);
+        let mut logs = MemberLogs::new(store, writer, own.clone());
+        logs.follow(database)?;
+        let replica = Replica::open(database, me, sorted)?;
+        let mut state = State { replica, logs, length: own.length(), own, last: Advanced::default() };
+        state.advance()?;
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            store: store.clone(),
+            entry,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            queue: Queue::default(),
+            closed: AtomicBool::new(false),
+        });
+        let follower = Arc::new(Follower::start(&shared).map_err(OpenError::Thread)?);
+        Ok(Database { shared, _follower: follower })
+    }
+
+    /// The database's key, by which others join it. Whoever knows it can ask to; only a member's word lets them in.
+    pub fn key(&self) -> [u8; 32] {
+        self.shared.entry.database
+    }
+
+    /// What it is called here.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// How this device stands to it.
+    pub fn standing(&self) -> Standing {
+        let state = self.shared.lock();
+        match state.replica.member(&state.replica.me().writer) {
+            None => Standing::Waiting,
+            Some(member) if member.cut.is_some() => Standing::Removed,
+            Some(_) => Standing::Member,
+        }
+    }
+
+    /// Writes a batch, all of it or nothing. When this returns it is in the view; with [`Durability::Durable`] it survives a loss of
+    /// power, too.
+    pub fn write(&self, batch: Batch, durability: Durability) -> Result<Written, WriteFault> {
+        let written = self.shared.queue.submit(batch, |batches| self.shared.write(batches))?;
+        if durability == Durability::Durable {
+            self.sync()?;
+        }
+        Ok(written)
+    }
+
+    /// Returns when everything written so far survives a loss of power.
+    pub fn sync(&self) -> Result<(), WriteFault> {
+        let own = self.shared.lock().own.clone();
+        own.sync().map_err(WriteFault::Unconfirmed)
+    }
+
+    /// The database as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { view: self.shared.lock().replica.view() }
+    }
+
+    /// Rises with every change of what the database shows.
+    pub fn version(&self) -> u64 {
+        self.shared.lock().replica.version()
+    }
+
+    /// Waits until the [version](Self::version) is not `seen`, at most for `timeout`; answers with the version.
+    pub fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        let state = self.shared.lock();
+        let same = |state: &mut State| {
+            state.replica.version() == seen && !self.shared.closed.load(Ordering::Acquire)
+        };
+        let waited = self.shared.changed.wait_timeout_while(state, timeout, same);
+        waited.unwrap_or_else(PoisonError::into_inner).0.replica.version()
+    }
+
+    /// Conflicts in a sub-database.
+    pub fn conflicts(&self, sub: &Sub) -> Result<Vec<Conflict>, ReadError> {
+        self.snapshot().view.conflicts(sub)
+    }
+
+    /// Entries that were not let in, the newest last.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.shared.lock().replica.refusals().cloned().collect()
+    }
+
+    /// What the last reading of the logs came to: what is missing, ahead of the clock, or sealed under a key that is not here.
+    pub fn progress(&self) -> Advanced {
+        self.shared.lock().last.clone()
+    }
+
+    /// Ends the thread that merges what peers send. The store stays open.
+    pub fn close(&self) -> Result<(), WriteFault> {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.changed.notify_all();
+        self.shared.lock().replica.flush()?;
+        Ok(())
+    }
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait that the view may have changed.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    fn write(&self, batches: &[Batch]) -> Vec<Result<Written, WriteFault>> {
+        let written = self.try_write(batches);
+        self.notify();
+        match written {
+            Ok(results) => results.into_iter().map(|result| result.map_err(WriteFault::from)).collect(),
+            // What kept all from being written is told to the first, and to the others in words.
+            Err(fault) => {
+                let text = fault.to_string();
+                let mut faults = vec![Err(fault)];
+                faults.resize_with(batches.len(), || Err(WriteFault::Log(shared_fault(&text))));
+                faults
+            }
+        }
+    }
+
+    fn try_write(&self, batches: &[Batch]) -> Result<Vec<Result<Written, WriteError>>, WriteFault> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(WriteFault::Closed);
+        }
+        let mut state = self.lock();
+        let length = state.own_length()?;
+        let mut failed = None;
+        let mut prepared: Prepared<StorePages> =
+            state.replica.prepare(batches, length, now_ms(), &mut || or_zero(random(), &mut failed))?;
+        failed.map_or(Ok(()), Err)?;
+        let results = std::mem::take(&mut prepared.results);
+        if !prepared.blocks.is_empty() {
+            state.append(&prepared.blocks)?;
+            state.replica.commit(prepared);
+            state.replica.keep()?;
+        }
+        Ok(results)
+    }
+}
+
+fn shared_fault(text: &str) -> FeedError {
+    FeedError::Refused { doing: "write together with other batches", source: text.to_owned().into() }
+}
+
+impl State {
+    /// How long this device's log is; an error if somebody else has added to it.
+    pub(crate) fn own_length(&mut self) -> Result<u64, WriteFault> {
+        if self.own.length() != self.length {
+            return Err(WriteError::RolledBack.into());
+        }
+        Ok(self.length)
+    }
+
+    pub(crate) fn append(&mut self, blocks: &[Bytes]) -> Result<(), WriteFault> {
+        self.own.append(blocks).map_err(WriteFault::Log)?;
+        self.length += blocks.len() as u64;
+        Ok(())
+    }
+
+    /// Reads the logs as far as they go, and follows those of new members.
+    pub(crate) fn advance(&mut self) -> Result<(), OpenError> {
+        loop {
+            self.last = self.replica.advance(&self.logs, now_ms())?;
+            let known = self.logs.sessions().count();
+            let writers: Vec<WriterId> =
+                self.replica.members().iter().map(|(_, member)| member.writer()).collect();
+            writers.into_iter().try_for_each(|writer| self.logs.follow(writer))?;
+            if self.logs.sessions().count() == known {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Snapshot {
+    /// What `key` shows; none if it is not there. Documents and sets come as JSON, counters as decimal text.
+    pub fn get(&self, sub: &Sub, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.view.get(sub, key)
+    }
+
+    /// Visits keys and what they show until told to stop.
+    pub fn scan(
+        &self,
+        sub: &Sub,
+        range: &Range,
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.view.scan(sub, range, visit)
+    }
+
+    /// Keys of documents whose indexed field `path` holds a scalar within `bounds`, in the field's order.
+    pub fn find(
+        &self,
+        sub: &Sub,
+        path: &str,
+        bounds: (Bound<&serde_json::Value>, Bound<&serde_json::Value>),
+        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.view.find(sub, path, bounds, visit)
+    }
+
+    /// The versions of the register at `key`, the one that is shown first.
+    pub fn versions(&self, sub: &Sub, key: &[u8]) -> Result<Vec<Version>, ReadError> {
+        self.view.versions(sub, key)
+    }
+
+    /// Conflicts in a sub-database.
+    pub fn conflicts(&self, sub: &Sub) -> Result<Vec<Conflict>, ReadError> {
+        self.view.conflicts(sub)
+    }
+
+    /// The sub-databases that hold anything.
+    pub fn subs(&self) -> Result<Vec<Sub>, ReadError> {
+        self.view.subs()
+    }
+}
+
+fn check_free(store: &Store, name: &str) -> Result<(), OpenError> {
+    if name.is_empty() || name.len() > 255 {
+        return Err(OpenError::Name);
+    }
+    if catalogue::read(store)?.contains_key(name) { Err(OpenError::Exists(name.to_owned())) } else { Ok(()) }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A secret for the calls that cannot fail; `failed` says afterwards whether one was none.
+pub(crate) fn secret(failed: &mut Option<getrandom::Error>) -> Secret<32> {
+    Secret::new(or_zero(random(), failed))
+}
+
+fn or_zero<const N: usize>(
+    drawn: Result<[u8; N], getrandom::Error>,
+    failed: &mut Option<getrandom::Error>,
+) -> [u8; N] {
+    drawn.unwrap_or_else(|error| {
+        *failed = Some(error);
+        [0; N]
+    })
+}

@@ -1,0 +1,96 @@
+use crate::database::{Shared, now_ms, secret};
+use cloudpal_sorted::Progress;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// How long the thread sleeps at most: entries that are ahead of the clock come due.
+const NAP: Duration = Duration::from_secs(1);
+
+/// How often it looks whether there is something to do for others.
+const CHORES: Duration = Duration::from_secs(5);
+
+/// The thread that merges what peers send, writes memory to pages and merges runs. It ends when this is dropped.
+pub(crate) struct Follower {
+    ended: Arc<AtomicBool>,
+}
+
+impl Follower {
+    pub fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (weak, end) = (Arc::downgrade(shared), Arc::clone(&ended));
+        std::thread::Builder::new().name("database".into()).spawn(move || run(&weak, &end))?;
+        Ok(Follower { ended })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}
+
+fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
+    let mut beats = 0;
+    let mut chores = Instant::now();
+    loop {
+        let Some(shared) = weak.upgrade() else { return };
+        if ended.load(Ordering::Acquire) || shared.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let store = shared.store.clone();
+        if let Err(error) = shared.follow() {
+            tracing::warn!(database = shared.name, %error, "what came could not be merged");
+        }
+        if chores.elapsed() >= CHORES {
+            chores = Instant::now();
+            if let Err(error) = shared.do_chores() {
+                tracing::debug!(database = shared.name, %error, "nothing could be done for other members");
+            }
+        }
+        let more = shared.compact();
+        drop(shared);
+        if !more {
+            beats = store.wait_any(beats, NAP);
+        }
+    }
+}
+
+impl Shared {
+    /// Merges what came.
+    fn follow(&self) -> Result<(), crate::OpenError> {
+        let mut state = self.lock();
+        let before = state.replica.version();
+        state.advance()?;
+        if state.replica.version() != before {
+            drop(state);
+            self.notify();
+        }
+        Ok(())
+    }
+
+    /// Carries on records that would be lost, and hands keys to members that have none.
+    fn do_chores(&self) -> Result<(), crate::WriteFault> {
+        let mut state = self.lock();
+        let mut failed = None;
+        let records = state.replica.chores(now_ms(), &mut || secret(&mut failed));
+        failed.map_or(Ok(()), Err)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        state.carry(records)
+    }
+
+    /// One step of merging runs; whether there is more to do.
+    fn compact(&self) -> bool {
+        let sorted = self.lock().replica.sorted().clone();
+        match sorted.compact() {
+            Ok(progress) => progress == Progress::More,
+            Err(error) => {
+                tracing::warn!(database = self.name, %error, "the view could not be tidied up");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Real stores, real connections: devices that write, meet, forget, come back and are removed.
+
+use cloudpal_base::{
+    Batch, Cursor, Database, Durability, Kind, Member, Rights, Role, Standing, Sub, WriteError, WriteFault,
+};
+use cloudpal_store::{Access, Connection, Server, Store, StoreKey};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+struct Device {
+    dir: TempDir,
+    key: StoreKey,
+    store: Store,
+}
+
+impl Device {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = StoreKey::random().unwrap();
+        let store = Store::open(dir.path(), &key, Default::default()).unwrap();
+        Device { dir, key, store }
+    }
+
+    fn reopen(self) -> Self {
+        self.store.close().unwrap();
+        let store = Store::open(self.dir.path(), &self.key, Default::default()).unwrap();
+        Device { store, ..self }
+    }
+}
+
+fn connect(one: &Device, other: &Device) -> (Server, Connection) {
+    let server = one.store.serve("127.0.0.1:0", Access::Anyone).unwrap();
+    let connection = other.store.connect(server.address(), &Access::Anyone).unwrap();
+    (server, connection)
+}
+
+/// Waits until `done`; a minute is far more than it takes.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn put(db: &Database, sub: &Sub, key: &str, value: &str) {
+    let mut batch = Batch::new();
+    batch.put(sub, key.to_owned(), value.to_owned());
+    db.write(batch, Durability::Relaxed).unwrap();
+}
+
+fn get(db: &Database, sub: &Sub, key: &str) -> Option<String> {
+    db.snapshot().get(sub, key.as_bytes()).unwrap().map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+/// A founder's database and one that was admitted to it, connected.
+fn pair(role: Role) -> (Device, Database, Device, Database, (Server, Connection)) {
+    let (laptop, phone) = (Device::new(), Device::new());
+    let home = Database::create(&laptop.store, "home").unwrap();
+    let copy = Database::join(&phone.store, "home", home.key()).unwrap();
+    assert_eq!(copy.standing(), Standing::Waiting);
+    let request = copy.request().to_string().parse().unwrap();
+    home.admit(&request, "phone", Rights::all(role)).unwrap();
+    let line = connect(&laptop, &phone);
+    until("the phone is a member", || copy.standing() == Standing::Member);
+    (laptop, home, phone, copy, line)
+}
+
+fn phone(home: &Database) -> Member {
+    home.find_member("phone").unwrap()
+}
+
+#[test]
+fn what_one_writes_the_other_shows_and_conflicts_are_equal() {
+    let (laptop, home, phone, copy, line) = pair(Role::Writer);
+    let notes = Sub::new("notes", Kind::Json).unwrap();
+    put(&home, &notes, "tea", r#"{"kind":"green","grams":100}"#);
+    until("the note arrives", || get(&copy, &notes, "tea").is_some());
+    drop(line);
+    // Without each other: different fields meet, the same register is a conflict.
+    put(&home, &notes, "tea", r#"{"kind":"black","grams":100}"#);
+    put(&copy, &notes, "tea", r#"{"kind":"green","grams":80}"#);
+    put(&home, &Sub::root(), "who", "laptop");
+    put(&copy, &Sub::root(), "who", "phone");
+    let _line = connect(&laptop, &phone);
+    for db in [&home, &copy] {
+        until("both show both", || {
+            get(db, &notes, "tea").as_deref() == Some(r#"{"grams":80,"kind":"black"}"#)
+                && db.conflicts(&Sub::root()).unwrap().len() == 1
+        });
+    }
+    assert_eq!(home.conflicts(&Sub::root()).unwrap(), copy.conflicts(&Sub::root()).unwrap());
+    assert_eq!(get(&home, &Sub::root(), "who"), get(&copy, &Sub::root(), "who"));
+    put(&copy, &Sub::root(), "who", "both");
+    until("it is settled", || {
+        home.conflicts(&Sub::root()).unwrap().is_empty()
+            && get(&home, &Sub::root(), "who").as_deref() == Some("both")
+    });
+}
+
+#[test]
+fn everything_is_there_after_opening_again_and_writing_goes_on() {
+    let laptop = Device::new();
+    let home = Database::create(&laptop.store, "home").unwrap();
+    for turn in 0..2_000 {
+        put(&home, &Sub::root(), &format!("key {turn}"), &"x".repeat(turn % 3_000));
+    }
+    home.close().unwrap();
+    drop(home);
+    let laptop = laptop.reopen();
+    let home = Database::open(&laptop.store, "home").unwrap();
+    assert_eq!(get(&home, &Sub::root(), "key 1999").unwrap().len(), 1_999);
+    put(&home, &Sub::root(), "key 2000", "on it goes");
+    assert_eq!(get(&home, &Sub::root(), "key 2000").unwrap(), "on it goes");
+    assert_eq!(Database::names(&laptop.store).unwrap(), ["home"]);
+}
+
+#[test]
+fn a_removed_device_is_cut_everywhere_and_reads_nothing_new() {
+    let (_laptop, home, _phone, copy, _line) = pair(Role::Writer);
+    put(&copy, &Sub::root(), "from the phone", "1");
+    until("the laptop shows it", || get(&home, &Sub::root(), "from the phone").is_some());
+    home.remove(&phone(&home), "lost on a train").unwrap();
+    put(&home, &Sub::root(), "secret", "2");
+    until("the phone knows", || copy.standing() == Standing::Removed);
+    let mut batch = Batch::new();
+    batch.put(&Sub::root(), "k", "v");
+    let refused = copy.write(batch, Durability::Relaxed);
+    assert!(matches!(refused, Err(WriteFault::Refused(WriteError::Cut))), "{refused:?}");
+    // It may have the blocks, but not the key.
+    until("the phone has the sealed block", || !copy.progress().locked.is_empty());
+    assert_eq!(get(&copy, &Sub::root(), "secret"), None);
+    assert_eq!(get(&home, &Sub::root(), "from the phone").as_deref(), Some("1"));
+    // It may come back, with a new log.
+    let copy = copy.renew().unwrap();
+    assert_eq!(copy.standing(), Standing::Waiting);
+    home.admit(&copy.request(), "phone again", Rights::all(Role::Reader)).unwrap();
+    until("it reads again", || get(&copy, &Sub::root(), "secret").as_deref() == Some("2"));
+    let mut batch = Batch::new();
+    batch.put(&Sub::root(), "k", "v");
+    let refused = copy.write(batch, Durability::Relaxed);
+    assert!(matches!(refused, Err(WriteFault::Refused(WriteError::Rights { .. }))), "{refused:?}");
+}
+
+#[test]
+fn the_change_feed_resumes_and_a_batch_can_be_undone() {
+    let laptop = Device::new();
+    let home = Database::create(&laptop.store, "home").unwrap();
+    put(&home, &Sub::root(), "a", "1");
+    let first = home.changes(&Cursor::default(), 10).unwrap();
+    assert_eq!(first.changes.len(), 1);
+    put(&home, &Sub::root(), "b", "2");
+    let mut batch = Batch::new();
+    batch.put(&Sub::root(), "a", "3").del(&Sub::root(), "b").put(&Sub::root(), "c", "4");
+    let wrong = home.write(batch, Durability::Durable).unwrap();
+    let cursor = Cursor::decode(&first.next.encode()).unwrap();
+    let next = home.changes(&cursor, 10).unwrap();
+    assert_eq!(next.changes.len(), 2);
+    assert_eq!(next.changes[1].edits.len(), 3);
+    put(&home, &Sub::root(), "c", "mine");
+    let undone = home.undo(wrong.dot).unwrap();
+    assert_eq!((undone.restored.len(), undone.left.len()), (2, 1));
+    assert_eq!(get(&home, &Sub::root(), "a").as_deref(), Some("1"));
+    assert_eq!(get(&home, &Sub::root(), "b").as_deref(), Some("2"));
+    assert_eq!(get(&home, &Sub::root(), "c").as_deref(), Some("mine"));
+    assert_eq!(home.before(wrong.dot).unwrap().get(&Sub::root(), b"b").unwrap().unwrap(), "2");
+    assert_eq!(home.history(&Sub::root(), b"a").unwrap().len(), 3);
+}
+
+#[test]
+fn many_threads_write_together() {
+    let laptop = Device::new();
+    let home = Database::create(&laptop.store, "home").unwrap();
+    let counter = Sub::new("", Kind::Counter).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (home, counter) = (&home, &counter);
+            scope.spawn(move || {
+                for turn in 0..100 {
+                    let mut batch = Batch::new();
+                    batch.put(&Sub::root(), format!("{thread} {turn}"), "x").add(counter, "n", 1);
+                    home.write(batch, Durability::Relaxed).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(get(&home, &counter, "n").as_deref(), Some("800"));
+}
+
+#[test]
+fn a_condition_that_does_not_hold_writes_nothing() {
+    let laptop = Device::new();
+    let home = Database::create(&laptop.store, "home").unwrap();
+    put(&home, &Sub::root(), "k", "1");
+    let mut batch = Batch::new();
+    batch.put(&Sub::root(), "other", "x").expect(&Sub::root(), "k", Some("2".into()));
+    let refused = home.write(batch, Durability::Relaxed);
+    assert!(matches!(refused, Err(WriteFault::Refused(WriteError::Condition { .. }))), "{refused:?}");
+    assert_eq!(get(&home, &Sub::root(), "other"), None);
+}
