@@ -1,5 +1,6 @@
 //! Real stores, real connections: devices that write, meet, forget, come back and are removed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 use cloudpal_base::{
     Batch, Cursor, Database, Durability, Kind, Member, Rights, Role, Standing, Sub, WriteError, WriteFault,
 };
