@@ -176,11 +176,8 @@ fn all() -> Vec<Scenario> {
         for peers in pairs {
             all.push(Scenario::new(&format!("bee/{}", word(flavour)), &peers, Task::Bee(flavour)));
         }
-        // Our store makes compat logs of its own names only, so they have no twins.
-        for peers in
-            [[Ours, Eleven], [Ours, Ten], [Eleven, Ten]].iter().filter(|_| flavour != Flavour::Compat)
-        {
-            all.push(Scenario::new(&format!("twin-bees/{}", word(flavour)), peers, Task::TwinBees(flavour)));
+        for peers in [[Ours, Eleven], [Ours, Ten], [Eleven, Ten]] {
+            all.push(Scenario::new(&format!("twin-bees/{}", word(flavour)), &peers, Task::TwinBees(flavour)));
         }
     }
     for (privacy, word) in [(Privacy::Open, "open"), (Privacy::Encrypted, "encrypted")] {

@@ -40,6 +40,8 @@ pub enum Step {
     Fetch(usize, Vec<u64>),
     /// A reader asks for a range. Comes after `Settle`.
     Download(usize, u64, u64),
+    /// A reader looks for the byte at this place, or as far behind the start when the log is shorter. Comes after `Settle`.
+    Seek(usize, u64),
     /// A reader forgets a range. Comes after `Settle`.
     Clear(usize, u64, u64),
     /// An edge is cut in the middle of whatever goes on, and joined again.
@@ -159,11 +161,17 @@ impl Steps<'_> {
         // Whatever happened before, there is something to agree on in the end.
         steps.append();
         steps.steps.push(Step::Settle);
+        let end = steps.steps.len();
         for (reader, appetite) in appetites.iter().enumerate().skip(1) {
             match appetite {
                 Appetite::Sparse => steps.fetch(reader),
                 _ => steps.steps.push(Step::Download(reader, 0, steps.length)),
             }
+        }
+        // Before they have it all, so that some have to ask where a byte is.
+        for reader in 1..peers {
+            let byte = steps.dice.any() >> 16;
+            steps.steps.insert(end, Step::Seek(reader, byte));
         }
         steps.steps
     }

@@ -107,6 +107,7 @@ impl<'a> Stage<'a> {
                 self.bring(*reader, &json!({ "do": "download", "start": start, "end": end }))?;
                 self.check_held(*reader, &(*start..*end).collect::<Vec<_>>())?;
             }
+            Step::Seek(reader, place) => self.seek(*reader, *place)?,
             Step::Clear(reader, start, end) => {
                 self.ask(*reader, json!({ "do": "clear", "start": start, "end": end }))?;
             }
@@ -119,6 +120,24 @@ impl<'a> Stage<'a> {
     fn restart(&mut self, number: usize) -> Result<()> {
         let (plan, key) = (self.plan, &self.key);
         self.cast.restart(number, |cast| open_log(cast, plan, number, key).map(drop))
+    }
+
+    /// A reader tells which block holds a byte. Who has no key of encrypted blocks counts their padding too.
+    fn seek(&mut self, reader: usize, place: u64) -> Result<()> {
+        let bytes: u64 = self.blocks.iter().map(|block| block.1 as u64).sum();
+        if bytes == 0 || self.plan.blind == Some(reader) {
+            return Ok(());
+        }
+        let (byte, mut start, mut index) = (place % bytes, 0, 0);
+        while start + self.blocks[index].1 as u64 <= byte {
+            start += self.blocks[index].1 as u64;
+            index += 1;
+        }
+        let found = self.bring(reader, &json!({ "do": "seek", "byte": byte }))?;
+        let name = self.cast.name(reader);
+        let right = found["index"] == json!(index) && found["offset"] == json!(byte - start);
+        ensure!(right, "{name} finds byte {byte} at {found}, not in block {index}, byte {}", byte - start);
+        Ok(())
     }
 
     /// npm's readers now and then stay behind when a log is cut while they download, among npm peers too, until they
@@ -140,12 +159,15 @@ impl<'a> Stage<'a> {
     }
 
     /// The same for blocks that a reader asks for.
-    fn bring(&mut self, reader: usize, command: &Value) -> Result<()> {
-        let Err(error) = self.ask(reader, command.clone()) else { return Ok(()) };
+    fn bring(&mut self, reader: usize, command: &Value) -> Result<Value> {
+        let error = match self.ask(reader, command.clone()) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
         if !self.repair_npm()? && self.plan.peers[reader] == Kind::Ours {
             return Err(error);
         }
-        self.ask(reader, command.clone()).map(drop)
+        self.ask(reader, command.clone())
     }
 
     /// Starts npm's peers again that have nodes of an older fork in memory, and connects everybody again. Whether npm

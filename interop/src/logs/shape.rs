@@ -1,7 +1,7 @@
 //! What logs there are, and which implementation can write or read which.
 
 use crate::dice::Dice;
-use crate::stage::Kind;
+use crate::stage::{self, Kind};
 use serde::Serialize;
 
 /// A sort of log.
@@ -63,6 +63,8 @@ pub fn can_read(kind: Kind, flavour: Flavour) -> bool {
 pub struct Make {
     /// `default`, `compat` or `multi`.
     pub kind: &'static str,
+    /// Of a compat log: our store makes them of its own names only, from which the signer's key pair follows.
+    pub name: Option<String>,
     /// Of the manifest.
     pub version: u8,
     /// How many must sign.
@@ -80,6 +82,7 @@ impl Make {
     pub fn roll(flavour: Flavour, dice: &mut Dice) -> Make {
         let mut make = Make {
             kind: "default",
+            name: None,
             version: 1,
             quorum: 1,
             allow_patch: false,
@@ -88,7 +91,12 @@ impl Make {
         };
         match flavour {
             Flavour::Default | Flavour::Encrypted => {}
-            Flavour::Compat | Flavour::EncryptedCompat => make.kind = "compat",
+            Flavour::Compat | Flavour::EncryptedCompat => {
+                make.kind = "compat";
+                let name = make.signers.remove(0);
+                make.signers.push(hex::encode(stage::seed_of(&name)));
+                make.name = Some(name);
+            }
             Flavour::Multi(version) => {
                 let signers = dice.between(1, 4);
                 make.kind = "multi";

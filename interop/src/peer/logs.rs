@@ -36,6 +36,7 @@ pub struct OpenLog {
 #[serde(rename_all = "camelCase")]
 struct Make {
     kind: String,
+    name: Option<String>,
     version: u8,
     quorum: u64,
     allow_patch: bool,
@@ -258,9 +259,8 @@ impl Make {
         let first = signers.first().context("no signer")?;
         let manifest = match self.kind.as_str() {
             "multi" => self.manifest(signers)?,
-            // Only of its own names does a store make compat logs, so this one has another key than its twins.
             "compat" => {
-                let name = hex::encode(first.public_key());
+                let name = self.name.clone().context("no name")?;
                 return Ok(Which::Named { namespace: Namespace::ROOT, name, compat: true });
             }
             _ => Manifest::single(first.public_key()),

@@ -2,11 +2,25 @@
 
 use super::{Child, Kind, Site};
 use anyhow::{Context as _, Result};
+use blake2::digest::consts::U32;
+use blake2::digest::{Digest as _, Mac as _};
+use blake2::{Blake2b, Blake2bMac};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// The primary key of every store: named logs of two peers are then the same, which twins need.
 const PRIMARY: [u8; 32] = [7; 32];
+
+/// The seed of the key pair of the log `name` in a store with that key, as npm corestore derives it.
+pub fn seed_of(name: &str) -> [u8; 32] {
+    let namespace = Blake2b::<U32>::digest([Blake2b::<U32>::digest("corestore").as_slice(), &[0]].concat());
+    let mut keyed =
+        Blake2bMac::<U32>::new_with_salt_and_personal(&PRIMARY, &[], &[]).expect("a key of 32 bytes");
+    for part in [namespace.as_slice(), &[0; 32], name.as_bytes()] {
+        keyed.update(part);
+    }
+    keyed.finalize().into_bytes().into()
+}
 
 /// Peers by number, and edges by number: who dials whom.
 pub struct Cast<'a> {
@@ -109,5 +123,17 @@ impl<'a> Cast<'a> {
     /// Lets everybody close their files and end.
     pub fn end(mut self) -> Result<()> {
         self.children.iter_mut().try_for_each(Child::close)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cloudpal_store::{Namespace, PrimaryKey};
+
+    #[test]
+    fn a_stores_named_log_has_the_key_pair_of_that_seed() {
+        let ours = PrimaryKey::new(PRIMARY).key_pair(&Namespace::ROOT, "first");
+        assert_eq!(cloudpal_log::KeyPair::from_seed(&seed_of("first")).public_key(), ours.public_key());
     }
 }

@@ -5,7 +5,7 @@ mod child;
 mod difference;
 mod site;
 
-pub use cast::Cast;
+pub use cast::{Cast, seed_of};
 pub use child::Child;
 pub use difference::difference;
 pub use site::{Kind, Site};
