@@ -6,8 +6,9 @@ use crate::segment::{Block, Index, Segment};
 use crate::{Pages, ReadError};
 use bytes::Bytes;
 use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use std::cell::Cell;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// Gives the pages of segments, checked.
@@ -20,7 +21,7 @@ pub(crate) trait Load {
 /// Keeps what was read.
 #[derive(Debug)]
 pub(crate) struct PageCache {
-    pages: Cache<u64, Cached, Weigh>,
+    pages: Cache<u64, Cached, Weigh, BuildHasherDefault<PageHasher>>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,10 +46,32 @@ impl Weighter<u64, Cached> for Weigh {
     }
 }
 
+/// Spreads numbers of pages, which nobody chooses, over all bits (the finish of splitmix64).
+#[derive(Debug, Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = self.0.rotate_left(5) ^ number;
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.0 = mixed ^ (mixed >> 31);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl PageCache {
     /// `bytes`: how much it holds; `page`: bytes of a usual page.
     pub fn new(bytes: usize, page: usize) -> Self {
-        PageCache { pages: Cache::with_weighter(bytes / page.max(1) + 16, bytes as u64, Weigh) }
+        let (pages, hasher) = (bytes / page.max(1) + 16, BuildHasherDefault::default());
+        PageCache { pages: Cache::with(pages, bytes as u64, Weigh, hasher, DefaultLifecycle::default()) }
     }
 
     pub fn bytes(&self) -> u64 {

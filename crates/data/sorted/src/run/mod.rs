@@ -6,9 +6,10 @@ use crate::ReadError;
 use crate::filter;
 use crate::load::Load;
 use crate::pages::page;
-use crate::segment::{Interval, Segment, Sizes};
+use crate::segment::{Segment, Sizes};
 use bytes::Bytes;
 pub(crate) use cursor::RunCursor;
+use std::ops::Range;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Run {
@@ -37,16 +38,14 @@ impl Run {
         }
         let number = index.find(key) as u32;
         let block = load.block(segment, number)?;
-        let mut interval = Interval::default();
-        block
-            .find(key)
-            .and_then(|at| block.read(at, &mut interval))
+        let found = block
+            .get(key)
             .map_err(|detail| ReadError::Damaged { page: page(segment.body.id(), number), detail })?;
-        let Ok(item) = interval.find(key) else { return Ok(None) };
-        Ok(Some(interval.value(item).map(|range| match range.len() {
+        let value = |range: Range<usize>| match range.len() {
             ..SHARED => Bytes::copy_from_slice(&block.page()[range]),
             SHARED.. => block.page().slice(range),
-        })))
+        };
+        Ok(found.map(|found| found.map(value)))
     }
 }
 

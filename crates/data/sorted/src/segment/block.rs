@@ -1,24 +1,32 @@
 //! A block: entries in the order of their keys, each key without what it shares with the one before.
 //!
 //! ```text
-//! entry     shared: varint, more: varint, value: varint (0 deleted, else length + 1), bytes of key, bytes of value
-//! block     entry*, (offset of each restart: u32 LE)*, number of restarts: u32 LE
+//! key       shared: varint, more: varint, value: varint (0 deleted, else length + 1), bytes that are not shared
+//! restart   offset of its key, offset of its value among the values: u32 LE each
+//! block     key*, value*, restart*, end of the keys: u32 LE, number of restarts: u32 LE
 //! ```
 //!
-//! Every sixteenth entry is a *restart* and shares nothing, so that a search can begin there.
+//! Every sixteenth key is a *restart* and shares nothing, so that a search can begin there. Keys lie together, apart from
+//! the values, because a search that looks at many of them then touches little memory.
 
 use crate::codec::{put_varint, u32_at, varint};
 use crate::error::Detail;
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 const RESTART_EVERY: usize = 16;
 
+/// Bytes of a restart, and of what follows them.
+const RESTART: usize = 8;
+const TRAILER: usize = 8;
+
 /// Makes one block after another.
 #[derive(Debug, Default)]
 pub(crate) struct BlockBuilder {
-    out: Vec<u8>,
-    restarts: Vec<u32>,
+    keys: Vec<u8>,
+    values: Vec<u8>,
+    restarts: Vec<[u32; 2]>,
     since_restart: usize,
     last: Vec<u8>,
 }
@@ -28,24 +36,24 @@ impl BlockBuilder {
     pub fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
         let mut shared = 0;
         if self.restarts.is_empty() || self.since_restart == RESTART_EVERY {
-            self.restarts.push(self.out.len() as u32);
+            self.restarts.push([self.keys.len() as u32, self.values.len() as u32]);
             self.since_restart = 0;
         } else {
             shared = common(&self.last, key);
         }
         self.since_restart += 1;
-        put_varint(&mut self.out, shared as u64);
-        put_varint(&mut self.out, (key.len() - shared) as u64);
-        put_varint(&mut self.out, value.map_or(0, |value| value.len() as u64 + 1));
-        self.out.extend_from_slice(&key[shared..]);
-        self.out.extend_from_slice(value.unwrap_or_default());
+        put_varint(&mut self.keys, shared as u64);
+        put_varint(&mut self.keys, (key.len() - shared) as u64);
+        put_varint(&mut self.keys, value.map_or(0, |value| value.len() as u64 + 1));
+        self.keys.extend_from_slice(&key[shared..]);
+        self.values.extend_from_slice(value.unwrap_or_default());
         self.last.truncate(shared);
         self.last.extend_from_slice(&key[shared..]);
     }
 
     /// Bytes that the block has now.
     pub fn len(&self) -> usize {
-        self.out.len() + 4 * self.restarts.len() + 4
+        self.keys.len() + self.values.len() + RESTART * self.restarts.len() + TRAILER
     }
 
     pub fn is_empty(&self) -> bool {
@@ -60,12 +68,12 @@ impl BlockBuilder {
     /// The block. The builder is empty again.
     pub fn finish(&mut self) -> Bytes {
         let mut out = Vec::with_capacity(self.len());
-        out.append(&mut self.out);
-        for restart in &self.restarts {
-            out.extend_from_slice(&restart.to_le_bytes());
+        let trailer = [self.keys.len() as u32, self.restarts.len() as u32];
+        out.append(&mut self.keys);
+        out.append(&mut self.values);
+        for number in self.restarts.drain(..).flatten().chain(trailer) {
+            out.extend_from_slice(&number.to_le_bytes());
         }
-        out.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
-        self.restarts.clear();
         out.into()
     }
 }
@@ -79,8 +87,8 @@ pub(crate) fn common(a: &[u8], b: &[u8]) -> usize {
 #[derive(Debug)]
 pub(crate) struct Block {
     page: Bytes,
-    /// Where the entries end.
-    end: usize,
+    keys_end: usize,
+    values_end: usize,
     restarts: usize,
 }
 
@@ -101,13 +109,15 @@ pub(crate) struct Interval {
 impl Block {
     pub fn parse(page: Bytes) -> Result<Block, Detail> {
         const SHORT: Detail = "it is too short for a block";
-        let table_end = page.len().checked_sub(4).ok_or(SHORT)?;
-        let restarts = u32_at(&page, table_end).ok_or(SHORT)? as usize;
-        let end = restarts.checked_mul(4).and_then(|table| table_end.checked_sub(table)).ok_or(SHORT)?;
-        if restarts == 0 || u32_at(&page, end) != Some(0) {
+        let trailer = page.len().checked_sub(TRAILER).ok_or(SHORT)?;
+        let keys_end = u32_at(&page, trailer).ok_or(SHORT)? as usize;
+        let restarts = u32_at(&page, trailer + 4).ok_or(SHORT)? as usize;
+        let values_end =
+            restarts.checked_mul(RESTART).and_then(|table| trailer.checked_sub(table)).ok_or(SHORT)?;
+        if restarts == 0 || keys_end > values_end {
             return Err("its entries have no beginning");
         }
-        Ok(Block { page, end, restarts })
+        Ok(Block { page, keys_end, values_end, restarts })
     }
 
     /// How many restarts there are: one at least.
@@ -133,25 +143,59 @@ impl Block {
         Ok(low)
     }
 
+    /// What the block says of a key: nothing, that it was deleted, or where its value lies in the page.
+    pub fn get(&self, wanted: &[u8]) -> Result<Option<Option<Range<usize>>>, Detail> {
+        let [(mut at, mut value_at), (end, values_end)] = self.span(self.find(wanted)?)?;
+        let bytes = &self.page[..end];
+        // How many bytes of `wanted` the key before began with. It was less than `wanted`.
+        let mut same = 0;
+        while at < end {
+            let shared = small(bytes, &mut at)?;
+            let more = small(bytes, &mut at)?;
+            let value = small(bytes, &mut at)?;
+            let suffix_end = at.checked_add(more).ok_or(BAD_KEY)?;
+            let suffix = bytes.get(at..suffix_end).ok_or(BAD_KEY)?;
+            at = suffix_end;
+            let length = value.saturating_sub(1);
+            let value_end = value_at
+                .checked_add(length)
+                .filter(|end| *end <= values_end)
+                .ok_or("a value does not fit")?;
+            if shared < same {
+                // It is greater than the key before where that was like `wanted`.
+                return Ok(None);
+            }
+            if shared == same {
+                let rest = &wanted[same..];
+                match suffix.cmp(rest) {
+                    Ordering::Less => same += common(suffix, rest),
+                    Ordering::Equal => return Ok(Some((value > 0).then_some(value_at..value_end))),
+                    Ordering::Greater => return Ok(None),
+                }
+            }
+            value_at = value_end;
+        }
+        Ok(None)
+    }
+
     /// Reads an interval. An error leaves anything in `into`.
     pub fn read(&self, interval: usize, into: &mut Interval) -> Result<(), Detail> {
-        const BAD: Detail = "an entry does not fit";
         into.keys.clear();
         into.items.clear();
-        let Range { start: mut at, end } = self.span(interval)?;
+        let [(mut at, mut value_at), (end, values_end)] = self.span(interval)?;
         let bytes = &self.page[..end];
         let mut before = 0..0;
         while at < end {
             let shared = small(bytes, &mut at)?;
             let more = small(bytes, &mut at)?;
             let value = small(bytes, &mut at)?;
-            let suffix_end = at.checked_add(more).ok_or(BAD)?;
-            let suffix = bytes.get(at..suffix_end).ok_or(BAD)?;
+            let suffix_end = at.checked_add(more).ok_or(BAD_KEY)?;
+            let suffix = bytes.get(at..suffix_end).ok_or(BAD_KEY)?;
             at = suffix_end;
             let start = into.keys.len();
             if into.items.is_empty() {
                 if shared > 0 {
-                    return Err("a restart shares bytes with the entry before");
+                    return Err("a restart shares bytes with the key before");
                 }
             } else if !rises(&into.keys[before.clone()], shared, suffix) || into.items.len() == RESTART_EVERY
             {
@@ -163,36 +207,47 @@ impl Block {
             let value = match value.checked_sub(1) {
                 None => None,
                 Some(length) => {
-                    let value_end =
-                        at.checked_add(length).filter(|value_end| *value_end <= end).ok_or(BAD)?;
-                    Some(std::mem::replace(&mut at, value_end)..value_end)
+                    let value_end = value_at.checked_add(length).filter(|end| *end <= values_end);
+                    let value_end = value_end.ok_or("a value does not fit")?;
+                    Some(std::mem::replace(&mut value_at, value_end)..value_end)
                 }
             };
             into.items.push(Item { key: before.clone(), value });
         }
-        Ok(())
+        if value_at == values_end { Ok(()) } else { Err("its values do not fit its keys") }
     }
 
-    fn span(&self, interval: usize) -> Result<Range<usize>, Detail> {
+    /// Where the keys and the values of an interval begin, and where they end.
+    fn span(&self, interval: usize) -> Result<[(usize, usize); 2], Detail> {
         const BAD: Detail = "its table of restarts is wrong";
+        let restart = |i: usize| {
+            let at = self.values_end + RESTART * i;
+            Some((
+                u32_at(&self.page, at)? as usize,
+                self.keys_end.checked_add(u32_at(&self.page, at + 4)? as usize)?,
+            ))
+        };
         if interval >= self.restarts {
             return Err(BAD);
         }
-        let restart = |i: usize| Some(u32_at(&self.page, self.end + 4 * i)? as usize);
-        let start = restart(interval).ok_or(BAD)?;
-        let end = if interval + 1 == self.restarts { self.end } else { restart(interval + 1).ok_or(BAD)? };
-        if start < end && end <= self.end { Ok(start..end) } else { Err(BAD) }
+        let start = if interval == 0 { (0, self.keys_end) } else { restart(interval).ok_or(BAD)? };
+        let last = interval + 1 == self.restarts;
+        let end = if last { (self.keys_end, self.values_end) } else { restart(interval + 1).ok_or(BAD)? };
+        let fits = start.0 < end.0 && end.0 <= self.keys_end && start.1 <= end.1 && end.1 <= self.values_end;
+        if fits { Ok([start, end]) } else { Err(BAD) }
     }
 
     fn first_key(&self, interval: usize) -> Result<&[u8], Detail> {
-        let Range { start: mut at, end } = self.span(interval)?;
+        let [(mut at, _), (end, _)] = self.span(interval)?;
         let bytes = &self.page[..end];
         small(bytes, &mut at)?;
         let length = small(bytes, &mut at)?;
         small(bytes, &mut at)?;
-        at.checked_add(length).and_then(|key_end| bytes.get(at..key_end)).ok_or("a restart does not fit")
+        at.checked_add(length).and_then(|key_end| bytes.get(at..key_end)).ok_or(BAD_KEY)
     }
 }
+
+const BAD_KEY: Detail = "a key does not fit";
 
 fn small(bytes: &[u8], at: &mut usize) -> Result<usize, Detail> {
     varint(bytes, at).and_then(|number| usize::try_from(number).ok()).ok_or("a number does not fit")
@@ -273,9 +328,17 @@ mod tests {
         assert_eq!(read(&page), Ok(pairs.clone()));
         let block = Block::parse(page).unwrap();
         let mut interval = Interval::default();
-        for (key, _) in &pairs {
+        for (key, value) in &pairs {
             block.read(block.find(key).unwrap(), &mut interval).unwrap();
             assert!(interval.find(key).is_ok());
+            let found = block.get(key).unwrap().map(|range| range.map(|range| block.page()[range].to_vec()));
+            assert_eq!(found, Some(value.clone()));
+            for other in
+                [&[&key[..], &[0]].concat()[..], &[&key[..], &[0xff]].concat(), &key[..key.len() / 2]]
+            {
+                let there = pairs.iter().any(|(key, _)| key == other);
+                assert_eq!(block.get(other).unwrap().is_some(), there, "{other:?}");
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-use super::{Branch, Entry, Node, Table, find};
+use super::{Branch, Entry, Node, Table};
 use crate::Order;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ impl TableCursor {
             (Bound::Unbounded, Order::Ascending) => 0,
             (Bound::Unbounded, Order::Descending) => branch.children.len() - 1,
         });
-        let Node::Leaf(entries) = &*cursor.leaf else { return cursor };
-        let length = entries.len();
+        let Node::Leaf(leaf) = &*cursor.leaf else { return cursor };
+        let length = leaf.entries.len();
         // How many entries come before the bound; when descending, how many are within it.
         let before = match from {
             Bound::Unbounded => match order {
                 Order::Ascending => 0,
                 Order::Descending => length,
             },
-            Bound::Included(key) | Bound::Excluded(key) => match (find(entries, key), order, from) {
+            Bound::Included(key) | Bound::Excluded(key) => match (leaf.find(key), order, from) {
                 (Ok(at), Order::Ascending, Bound::Excluded(_)) => at + 1,
                 (Ok(at), Order::Descending, Bound::Included(_)) => at + 1,
                 (Ok(at) | Err(at), ..) => at,
@@ -48,16 +48,16 @@ impl TableCursor {
     /// None past the last.
     pub fn entry(&self) -> Option<&Entry> {
         match &*self.leaf {
-            Node::Leaf(entries) => entries.get(self.at),
+            Node::Leaf(leaf) => leaf.entries.get(self.at),
             Node::Branch(_) => None,
         }
     }
 
     pub fn advance(&mut self) {
-        let Node::Leaf(entries) = &*self.leaf else { return };
+        let Node::Leaf(leaf) = &*self.leaf else { return };
         match self.order {
-            Order::Ascending if self.at + 1 < entries.len() => self.at += 1,
-            Order::Descending if self.at > 0 && self.at < entries.len() => self.at -= 1,
+            Order::Ascending if self.at + 1 < leaf.entries.len() => self.at += 1,
+            Order::Descending if self.at > 0 && self.at < leaf.entries.len() => self.at -= 1,
             _ => self.next_leaf(),
         }
     }
@@ -78,10 +78,10 @@ impl TableCursor {
                     Order::Ascending => 0,
                     Order::Descending => branch.children.len() - 1,
                 });
-                let Node::Leaf(entries) = &*self.leaf else { return };
+                let Node::Leaf(leaf) = &*self.leaf else { return };
                 self.at = match order {
                     Order::Ascending => 0,
-                    Order::Descending => entries.len().saturating_sub(1),
+                    Order::Descending => leaf.entries.len().saturating_sub(1),
                 };
                 return;
             }

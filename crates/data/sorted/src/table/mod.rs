@@ -6,9 +6,11 @@
 
 mod cursor;
 mod entry;
+mod keys;
 
 pub(crate) use cursor::TableCursor;
 pub(crate) use entry::Entry;
+use keys::Keys;
 use std::sync::Arc;
 
 /// Entries of a leaf and children of a branch, at most.
@@ -22,20 +24,27 @@ pub(crate) struct Table {
 
 #[derive(Debug, Clone)]
 enum Node {
-    Leaf(Vec<Entry>),
+    Leaf(Leaf),
     Branch(Branch),
 }
 
-/// Child `i` has the keys from `keys[i - 1]` on and below `keys[i]`.
+#[derive(Debug, Clone, Default)]
+struct Leaf {
+    keys: Keys,
+    entries: Vec<Entry>,
+}
+
+/// Child `i` has the keys from `first[i - 1]` on and below `first[i]`.
 #[derive(Debug, Clone)]
 struct Branch {
-    keys: Vec<Arc<[u8]>>,
+    keys: Keys,
+    first: Vec<Arc<[u8]>>,
     children: Vec<Arc<Node>>,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Table { root: Arc::new(Node::Leaf(Vec::new())), bytes: 0 }
+        Table { root: Arc::new(Node::Leaf(Leaf::default())), bytes: 0 }
     }
 }
 
@@ -49,7 +58,7 @@ impl Table {
         }
         if let Some((key, right)) = split {
             let children = vec![self.root.clone(), right];
-            self.root = Arc::new(Node::Branch(Branch { keys: vec![key], children }));
+            self.root = Arc::new(Node::Branch(Branch::new(vec![key], children)));
         }
     }
 
@@ -58,7 +67,7 @@ impl Table {
         let mut node = &*self.root;
         loop {
             match node {
-                Node::Leaf(entries) => return entries.get(find(entries, key).ok()?),
+                Node::Leaf(leaf) => return leaf.entries.get(leaf.find(key).ok()?),
                 Node::Branch(branch) => node = &branch.children[branch.child_of(key)],
             }
         }
@@ -80,30 +89,63 @@ impl Node {
     /// The entry that was replaced, and the right half when this node became too wide.
     fn insert(&mut self, entry: Entry) -> (Option<Entry>, Option<Split>) {
         match self {
-            Node::Leaf(entries) => match find(entries, entry.key()) {
-                Ok(at) => (Some(std::mem::replace(&mut entries[at], entry)), None),
-                Err(at) => {
-                    entries.insert(at, entry);
-                    (None, split_leaf(entries, at))
-                }
-            },
+            Node::Leaf(leaf) => leaf.insert(entry),
             Node::Branch(branch) => branch.insert(entry),
         }
     }
 }
 
+impl Leaf {
+    fn new(entries: Vec<Entry>) -> Self {
+        Leaf { keys: Keys::new(entries.iter().map(Entry::key)), entries }
+    }
+
+    fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        self.keys.find(key, |at| self.entries[at].key())
+    }
+
+    fn insert(&mut self, entry: Entry) -> (Option<Entry>, Option<Split>) {
+        let at = match self.find(entry.key()) {
+            Ok(at) => return (Some(std::mem::replace(&mut self.entries[at], entry)), None),
+            Err(at) => at,
+        };
+        let alike = self.keys.insert(at, entry.key());
+        self.entries.insert(at, entry);
+        if self.entries.len() <= WIDTH {
+            if !alike {
+                self.keys = Keys::new(self.entries.iter().map(Entry::key));
+            }
+            return (None, None);
+        }
+        let mut right = self.entries.split_off(middle(self.entries.len(), at));
+        right.reserve_exact(WIDTH + 1 - right.len());
+        self.keys = Keys::new(self.entries.iter().map(Entry::key));
+        let key = Arc::from(right[0].key());
+        (None, Some((key, Arc::new(Node::Leaf(Leaf::new(right))))))
+    }
+}
+
 impl Branch {
+    fn new(first: Vec<Arc<[u8]>>, children: Vec<Arc<Node>>) -> Self {
+        Branch { keys: Keys::new(first.iter().map(|key| &**key)), first, children }
+    }
+
     fn child_of(&self, key: &[u8]) -> usize {
-        self.keys.partition_point(|first| **first <= *key)
+        match self.keys.find(key, |at| &self.first[at]) {
+            Ok(at) => at + 1,
+            Err(at) => at,
+        }
     }
 
     fn insert(&mut self, entry: Entry) -> (Option<Entry>, Option<Split>) {
         let at = self.child_of(entry.key());
         let (replaced, split) = Arc::make_mut(&mut self.children[at]).insert(entry);
         let Some((key, right)) = split else { return (replaced, None) };
-        self.keys.insert(at, key);
+        self.first.insert(at, key);
         self.children.insert(at + 1, right);
-        (replaced, self.split(at + 1))
+        let split = self.split(at + 1);
+        self.keys = Keys::new(self.first.iter().map(|key| &**key));
+        (replaced, split)
     }
 
     fn split(&mut self, inserted: usize) -> Option<Split> {
@@ -112,29 +154,15 @@ impl Branch {
         }
         let middle = middle(self.children.len(), inserted);
         let children = self.children.split_off(middle);
-        let keys = self.keys.split_off(middle);
-        let key = self.keys.pop()?;
-        Some((key, Arc::new(Node::Branch(Branch { keys, children }))))
+        let first = self.first.split_off(middle);
+        let key = self.first.pop()?;
+        Some((key, Arc::new(Node::Branch(Branch::new(first, children)))))
     }
-}
-
-fn split_leaf(entries: &mut Vec<Entry>, inserted: usize) -> Option<Split> {
-    if entries.len() <= WIDTH {
-        return None;
-    }
-    let mut right = entries.split_off(middle(entries.len(), inserted));
-    right.reserve_exact(WIDTH + 1 - right.len());
-    let key = Arc::from(right.first()?.key());
-    Some((key, Arc::new(Node::Leaf(right))))
 }
 
 /// Where to split. Keys that come in rising order leave full nodes behind.
 fn middle(length: usize, inserted: usize) -> usize {
     if inserted + 1 == length { length - 2 } else { length / 2 }
-}
-
-fn find(entries: &[Entry], key: &[u8]) -> Result<usize, usize> {
-    entries.binary_search_by(|entry| entry.key().cmp(key))
 }
 
 #[cfg(test)]
