@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// No answer takes longer unless something is broken. The peers' own limits are shorter.
-const SILENCE: Duration = Duration::from_secs(180);
+/// No answer takes so many seconds unless something is broken. The peers' own limits are shorter.
+const SILENCE: u32 = 180;
 
 /// Lines of its standard error that are kept for a failure's report.
 const LAST_WORDS: usize = 30;
@@ -98,16 +98,19 @@ impl Child {
     }
 
     fn next_answer(&mut self, command: &str) -> Result<Value> {
-        let line = match self.answers.recv_timeout(SILENCE) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => {
-                bail!("{} does not answer {command}: {}", self.name, self.words())
+        // One by one: seconds in which the machine slept, with all its processes, count as one.
+        for _ in 0..SILENCE {
+            match self.answers.recv_timeout(Duration::from_secs(1)) {
+                Ok(line) => {
+                    return serde_json::from_str(&line).with_context(|| format!("{} said {line}", self.name));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("{} ended at {command}: {}", self.name, self.words())
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                bail!("{} ended at {command}: {}", self.name, self.words())
-            }
-        };
-        serde_json::from_str(&line).with_context(|| format!("{} said {line}", self.name))
+        }
+        bail!("{} does not answer {command}: {}", self.name, self.words())
     }
 
     /// Lets it close its files and end.
