@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the data crates beside npm's, in one run.
+//! `cargo xtask bench`: the data crates beside npm's, and the database beside LevelDB and autobase, in one run.
 
 use crate::run::step;
 use crate::{build, npm, root, tree};
@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result};
 pub enum Subject {
     /// Logs, sorted maps and drives beside npm's hypercore, hyperbee and hyperdrive
     Data,
+    /// The multi-writer database beside LevelDB (classic-level), autobase and bare fjall
+    Db,
 }
 
 #[derive(clap::Args)]
@@ -35,13 +37,16 @@ pub struct Options {
 
 /// Builds the program that measures and npm's side, then runs it.
 pub fn bench(options: &Options) -> Result<()> {
-    let Subject::Data = options.subject;
+    let subject = match options.subject {
+        Subject::Data => "data",
+        Subject::Db => "db",
+    };
     let peers = tree::root().join("benches/peers");
     npm::install(&peers)?;
     step("the program that measures, optimised", || build::release("cloudpal-benches"))?;
     // Root, for the limit on memory.
     let mut bench = root::program(&tree::release_program("cloudpal-bench")?);
-    bench.args(["data", "--commit", &tree::commit(), "--scale", &options.scale.to_string()]);
+    bench.args([subject, "--commit", &tree::commit(), "--scale", &options.scale.to_string()]);
     bench.args(["--rounds", &options.rounds.to_string(), "--peers"]).arg(peers);
     bench.args(options.only.iter().flat_map(|only| ["--only", only]));
     if let Some(folder) = &options.folder {

@@ -1,7 +1,6 @@
 //! Runs the rows and says what came of them.
 
-use crate::growth;
-use crate::rows::{self, Memory, Variant, Way, Work};
+use crate::rows::{Memory, Variant, Way, Work};
 use crate::run::{Said, Side, Stage};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -33,8 +32,18 @@ pub struct Options {
     commit: String,
 }
 
+/// What is measured.
+pub struct Subject {
+    /// Its name in the report.
+    pub what: &'static str,
+    /// The rows, with so much less to do.
+    pub rows: fn(u64) -> Vec<Work>,
+    /// The curves of growth.
+    pub growth: fn(&Stage, u64) -> Result<Value>,
+}
+
 /// Measures what was asked for. Fails when a row does not reach what it must.
-pub fn bench(options: &Options) -> Result<ExitCode> {
+pub fn bench(options: &Options, subject: &Subject) -> Result<ExitCode> {
     let stage = Stage {
         me: std::env::current_exe().context("cannot find out where this program lies")?,
         peers: options.peers.clone(),
@@ -45,7 +54,7 @@ pub fn bench(options: &Options) -> Result<ExitCode> {
     };
     let wants = |name: &str| options.only.as_deref().is_none_or(|only| name.contains(only));
     let mut rows = Vec::new();
-    for work in rows::all(options.scale).iter().filter(|work| wants(work.name)) {
+    for work in (subject.rows)(options.scale).iter().filter(|work| wants(work.name)) {
         eprintln!("==> {}", work.name);
         match measure(&stage, work, options.rounds) {
             Ok(measured) => rows.extend(measured),
@@ -57,10 +66,10 @@ pub fn bench(options: &Options) -> Result<ExitCode> {
         stage.clear(work);
     }
     let mut report =
-        json!({ "what": "bench data", "commit": options.commit, "machine": machine(), "rows": rows });
+        json!({ "what": subject.what, "commit": options.commit, "machine": machine(), "rows": rows });
     if wants("growth") {
         eprintln!("==> growth");
-        report["growth"] = growth::measure(&stage, options.scale)
+        report["growth"] = (subject.growth)(&stage, options.scale)
             .unwrap_or_else(|error| json!({ "met": false, "error": format!("{error:#}") }));
     }
     let met = |row: &Value| row["met"] == json!(true);
@@ -99,12 +108,12 @@ fn measure(stage: &Stage, work: &Work, rounds: usize) -> Result<Vec<Value>> {
     Ok(work.ours.iter().zip(ours).map(|(variant, ours)| row(work, variant, ours, theirs)).collect())
 }
 
-fn row(work: &Work, variant: &Variant, ours: &[Said], theirs: &[Said]) -> Value {
+fn row(work: &Work, variant: &Variant, ours_said: &[Said], theirs_said: &[Said]) -> Value {
     let figures =
         |said: &[Said]| said.iter().map(|run| work.unit.figure(run.count, run.seconds)).collect::<Vec<_>>();
     let peak = |said: &[Said]| median(said.iter().map(|run| run.peak_bytes as f64).collect());
-    let (ours_raw, theirs_raw) = (figures(ours), figures(theirs));
-    let (ours_peak, theirs_peak) = (peak(ours), peak(theirs));
+    let (ours_raw, theirs_raw) = (figures(ours_said), figures(theirs_said));
+    let (ours_peak, theirs_peak) = (peak(ours_said), peak(theirs_said));
     let (ours, theirs) = (median(ours_raw.clone()), median(theirs_raw.clone()));
     let ratio = work.unit.ratio(ours, theirs);
     let fits = variant.memory == Memory::Shown || ours_peak <= theirs_peak;
@@ -118,13 +127,22 @@ fn row(work: &Work, variant: &Variant, ours: &[Said], theirs: &[Said]) -> Value 
         if met { "" } else { "   NOT MET" }
     );
     let other = if work.theirs_is_engine() { "fjall" } else { "npm" };
-    json!({
+    let mut row = json!({
         "row": name, "theirs_is": other, "ours": round(ours), "theirs": round(theirs), "ratio": round(ratio),
         "at_least": variant.at_least, "met": met,
         "ours_raw": ours_raw.into_iter().map(round).collect::<Vec<_>>(),
         "theirs_raw": theirs_raw.into_iter().map(round).collect::<Vec<_>>(),
         "ours_peak_bytes": ours_peak, "theirs_peak_bytes": theirs_peak,
-    })
+    });
+    for (side, name) in
+        [(ours_said, "ours_disk_bytes_per_live_byte"), (theirs_said, "theirs_disk_bytes_per_live_byte")]
+    {
+        let per = |run: &Said| Some(run.disk_bytes? as f64 / run.live_bytes? as f64);
+        if let Some(per) = side.iter().map(per).collect::<Option<Vec<f64>>>() {
+            row[name] = json!(round(median(per)));
+        }
+    }
+    row
 }
 
 impl Work {

@@ -56,6 +56,8 @@ pub struct Work {
     pub measure: (&'static str, Vec<u64>),
     /// What every variant is compared with.
     pub theirs: Way,
+    /// Arguments for the other side, where it does less of the same.
+    pub theirs_amount: Option<Vec<u64>>,
     /// The variants.
     pub ours: Vec<Variant>,
 }
@@ -113,7 +115,15 @@ fn alone(
     at_least: f64,
 ) -> Work {
     let ours = Variant { suffix: "", way: Way::Alone(Side::Ours), at_least, memory: Memory::Compared };
-    Work { name, unit, prepare, measure, theirs: Way::Alone(Side::Npm), ours: vec![ours] }
+    Work {
+        name,
+        unit,
+        prepare,
+        measure,
+        theirs: Way::Alone(Side::Npm),
+        theirs_amount: None,
+        ours: vec![ours],
+    }
 }
 
 fn drive_get(name: &'static str, unit: Unit, amount: Vec<u64>) -> Work {
@@ -130,6 +140,7 @@ fn durable(name: &'static str, measure: (&'static str, Vec<u64>), at_least: f64)
         prepare: None,
         measure,
         theirs: Way::Alone(Side::Fjall),
+        theirs_amount: None,
         ours: vec![ours],
     }
 }
@@ -143,6 +154,7 @@ fn replicate(name: &'static str, unit: Unit, amount: Vec<u64>) -> Work {
         prepare: Some(("fill", amount.clone())),
         measure: ("fetch", amount),
         theirs: between(Side::Npm, Side::Npm),
+        theirs_amount: None,
         ours: vec![
             variant("", between(Side::Ours, Side::Ours), 5.0, Memory::Compared),
             variant("_ours_to_npm", between(Side::Ours, Side::Npm), 1.0, Memory::Shown),

@@ -27,6 +27,10 @@ pub struct Said {
     pub seconds: f64,
     /// The most memory it had, resident.
     pub peak_bytes: u64,
+    /// Bytes of files it left, where that is of interest.
+    pub disk_bytes: Option<u64>,
+    /// Bytes of keys and values among them.
+    pub live_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +67,9 @@ impl Stage {
 
     /// One measured run of one way.
     pub fn measure(&self, work: &Work, way: &Way, number: usize) -> Result<Said> {
-        let (task, amount) = &work.measure;
+        let (task, ours) = &work.measure;
+        let theirs = matches!(way, Way::Alone(Side::Npm | Side::Fjall));
+        let amount = work.theirs_amount.as_ref().filter(|_| theirs).unwrap_or(ours);
         let fresh = |side: Side| self.place(work, &format!("{side:?}-{number}"));
         match way {
             Way::Alone(side) if work.prepare.is_some() => {
@@ -100,7 +106,8 @@ impl Stage {
         let mut command = match side {
             Side::Npm => {
                 let mut node = Command::new("node");
-                node.arg(self.peers.join("bench.mjs")).arg(task);
+                let script = if task.starts_with("db_") { "db.mjs" } else { "bench.mjs" };
+                node.arg(self.peers.join(script)).arg(task);
                 node
             }
             Side::Ours | Side::Fjall => {

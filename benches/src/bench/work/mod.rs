@@ -2,6 +2,7 @@
 
 mod bare;
 mod bee;
+mod db;
 mod drive;
 mod log;
 mod many;
@@ -51,11 +52,20 @@ pub fn work(task: &str, folder: &Path, arguments: &[String]) -> Result<()> {
         "bee_get" => bee::get(&job),
         "drive_put" => drive::put(&job),
         "drive_get" => drive::get(&job),
+        "db_put" => db::put(&job),
+        "db_get" => db::get(&job),
+        "db_scan" => db::scan(&job),
+        "db_merge" => db::merge(&job),
+        "db_growth" => db::grow(&job),
+        "db_catch_up" => db::catch_up(&job),
         "fill_store" => many::fill(&job),
         "open_store" => many::open(&job),
         "fjall_append_single_durable" => bare::append(&job, 1, 1),
         "fjall_append_writers_durable" => bare::append(&job, 1, job.number(1)?),
         "fjall_append_1000_durable" => bare::append(&job, 1000, 1),
+        "fjall_db_put" => bare::put(&job),
+        "fjall_db_get" => bare::get(&job),
+        "fjall_db_scan" => bare::scan(&job),
         _ => bail!("no task is called {task}"),
     }
 }

@@ -14,8 +14,8 @@ use cloudpal_log::{Durability, Feed, FeedError};
 use cloudpal_sorted::{Options, Sorted};
 use cloudpal_store::{Session, Store};
 use std::ops::{Bound, ControlFlow};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A database in use. Clones are the same; its thread ends with the last of them.
@@ -30,8 +30,12 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) store: Store,
     pub(crate) entry: Entry,
+    /// The view's map, to be tidied up beside writers.
+    pub(crate) sorted: Sorted<StorePages>,
     state: Mutex<State>,
     changed: Condvar,
+    /// How many wait for a change: waking nobody would cost a call of the system with every write.
+    waiting: AtomicU32,
     queue: Queue,
     pub(crate) closed: AtomicBool,
 }
@@ -111,15 +115,17 @@ impl Database {
         let database = WriterId(entry.database);
         let mut logs = MemberLogs::new(store, writer, own.clone());
         logs.follow(database)?;
-        let replica = Replica::open(database, me, sorted)?;
+        let replica = Replica::open(database, me, sorted.clone())?;
         let mut state = State { replica, logs, length: own.length(), own, last: Advanced::default() };
         state.advance()?;
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             store: store.clone(),
             entry,
+            sorted,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            waiting: AtomicU32::new(0),
             queue: Queue::default(),
             closed: AtomicBool::new(false),
         });
@@ -176,10 +182,12 @@ impl Database {
     /// Waits until the [version](Self::version) is not `seen`, at most for `timeout`; answers with the version.
     pub fn wait(&self, seen: u64, timeout: Duration) -> u64 {
         let state = self.shared.lock();
+        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
         let same = |state: &mut State| {
             state.replica.version() == seen && !self.shared.closed.load(Ordering::Acquire)
         };
         let waited = self.shared.changed.wait_timeout_while(state, timeout, same);
+        self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
         waited.unwrap_or_else(PoisonError::into_inner).0.replica.version()
     }
 
@@ -212,9 +220,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The lock, if it is free.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Tells those who wait that the view may have changed.
     pub(crate) fn notify(&self) {
-        self.changed.notify_all();
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.changed.notify_all();
+        }
     }
 
     fn write(&self, batches: &[Batch]) -> Vec<Result<Written, WriteFault>> {

@@ -1,4 +1,4 @@
-use crate::database::{Shared, now_ms, secret};
+use crate::database::{Shared, State, now_ms, secret};
 use cloudpal_sorted::Progress;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +7,12 @@ use std::time::{Duration, Instant};
 
 /// How long the thread sleeps at most: entries that are ahead of the clock come due.
 const NAP: Duration = Duration::from_secs(1);
+
+/// What comes within this time is merged at once. Writers who do not find the thread waiting have nobody to wake.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How often it tries for the lock before it queues.
+const PATIENCE: u32 = 40;
 
 /// How often it looks whether there is something to do for others.
 const CHORES: Duration = Duration::from_secs(5);
@@ -52,6 +58,7 @@ fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
         let more = shared.compact();
         drop(shared);
         if !more {
+            std::thread::sleep(PAUSE);
             beats = store.wait_any(beats, NAP);
         }
     }
@@ -60,7 +67,7 @@ fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
 impl Shared {
     /// Merges what came.
     fn follow(&self) -> Result<(), crate::OpenError> {
-        let mut state = self.lock();
+        let mut state = self.lock_patiently();
         let before = state.replica.version();
         state.advance()?;
         if state.replica.version() != before {
@@ -68,6 +75,18 @@ impl Shared {
             self.notify();
         }
         Ok(())
+    }
+
+    /// The lock, without queueing for it at once: a writer who gives it free with somebody in the queue has a call of the system to
+    /// make, with every batch.
+    fn lock_patiently(&self) -> std::sync::MutexGuard<'_, State> {
+        for _ in 0..PATIENCE {
+            if let Some(state) = self.try_lock() {
+                return state;
+            }
+            std::thread::sleep(PAUSE / 4);
+        }
+        self.lock()
     }
 
     /// Carries on records that would be lost, and hands keys to members that have none.
@@ -84,8 +103,7 @@ impl Shared {
 
     /// One step of merging runs; whether there is more to do.
     fn compact(&self) -> bool {
-        let sorted = self.lock().replica.sorted().clone();
-        match sorted.compact() {
+        match self.sorted.compact() {
             Ok(progress) => progress == Progress::More,
             Err(error) => {
                 tracing::warn!(database = self.name, %error, "the view could not be tidied up");

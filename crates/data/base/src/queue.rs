@@ -50,8 +50,11 @@ impl Queue {
             let answers = write(&batches);
             state = self.lock();
             state.busy = false;
+            let others = tickets.len() > 1 || !state.waiting.is_empty();
             state.answers.extend(tickets.into_iter().zip(answers));
-            self.changed.notify_all();
+            if others {
+                self.changed.notify_all();
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use crate::store::Inner;
 use crate::{Access, Extent, LogOptions, Loss, Lossy};
 use cloudpal_log::{Batch, Create, Durability, EncryptionKey, KeyPair, Log, MemoryStorage, OpenError};
 use cloudpal_log::{Slot, Storage, StorageError, Table};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Where a log keeps what changes with every append, and what is said once about it.
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub discovery_key: [u8; 32],
     state: Mutex<State>,
     changed: Condvar,
+    /// How many wait: waking nobody would cost a call of the system with every append.
+    waiting: AtomicU32,
     held: Arc<AtomicU64>,
     /// Blocks were written here that no peer may hear of before they last: after a loss of power the log would
     /// go on differently, and the peers would have proof of two histories.
@@ -77,6 +79,7 @@ impl Shared {
             state: Mutex::new(State { log: Some(log), loss, exchange: Exchange::default() }),
             untold: AtomicBool::new(false),
             changed: Condvar::new(),
+            waiting: AtomicU32::new(0),
             held,
             engine: Arc::clone(&inner.engine),
             pulse: Arc::clone(&inner.pulse),
@@ -107,12 +110,17 @@ impl Shared {
         state: MutexGuard<'a, State>,
         timeout: std::time::Duration,
     ) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let state = self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0;
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        state
     }
 
     /// Tells everybody who waits that the log has changed.
     pub(crate) fn wake(&self) {
-        self.changed.notify_all();
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.changed.notify_all();
+        }
         self.pulse.beat();
     }
 
