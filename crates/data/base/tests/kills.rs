@@ -53,7 +53,7 @@ fn child_writes_until_killed() {
             batch.put(&Sub::root(), key, value);
         }
         batch.add(&counter(), "n", 1);
-        let durable = next % 3 == 0;
+        let durable = next.is_multiple_of(3);
         db.write(batch, if durable { Durability::Durable } else { Durability::Relaxed }).unwrap();
         next += 1;
         if durable {
