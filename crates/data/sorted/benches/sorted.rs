@@ -69,13 +69,16 @@ fn report(what: &str, count: u64, since: Since) {
     );
 }
 
-fn resident_mib() -> u64 {
+/// Memory of this process beside the pages themselves.
+fn beside_pages_mib(pages: &MemoryPages) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or_default() / 1024
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident =
+        line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or_default();
+    (resident * 1024).saturating_sub(pages.bytes()) >> 20
 }
 
-fn put(map: &Map, entries: u64, keys: impl Fn(u64) -> [u8; 16]) -> Result {
+fn put(map: &Map, pages: &MemoryPages, entries: u64, keys: impl Fn(u64) -> [u8; 16]) -> Result {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let tending = scope.spawn(|| -> Result<u64> {
@@ -86,7 +89,7 @@ fn put(map: &Map, entries: u64, keys: impl Fn(u64) -> [u8; 16]) -> Result {
             }
             Ok(processor_ns())
         });
-        let mut random = Random(1);
+        let (mut random, mut most) = (Random(1), 0);
         let mut value = [0; VALUE];
         for batch in 0..entries / BATCH {
             let mut changes = Batch::new();
@@ -98,6 +101,7 @@ fn put(map: &Map, entries: u64, keys: impl Fn(u64) -> [u8; 16]) -> Result {
             map.write(changes);
             if map.full() {
                 map.flush(batch.to_le_bytes().to_vec().into())?;
+                most = most.max(beside_pages_mib(pages));
                 while map.usage().runs > TOO_MANY_RUNS && !tending.is_finished() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -105,14 +109,15 @@ fn put(map: &Map, entries: u64, keys: impl Fn(u64) -> [u8; 16]) -> Result {
         }
         ended.store(true, Ordering::Relaxed);
         let compacting = tending.join().map_err(|_| "compaction panicked")??;
-        println!("  compaction had {:.2} s of processor time beside", compacting as f64 / 1e9);
+        let compacting = compacting as f64 / 1e9;
+        println!("  compaction had {compacting:.2} s of processor time; {most} MiB at most beside the pages");
         Ok(())
     })
 }
 
 fn fill(map: &Map, pages: &MemoryPages, entries: u64) -> Result {
     let since = Since::now();
-    put(map, entries, key)?;
+    put(map, pages, entries, key)?;
     report("put, random, 1,000 at a time", entries, since);
     let (settled, mut steps, mut longest) = (Instant::now(), 0, 0.0_f64);
     let mut step = Instant::now();
@@ -124,14 +129,12 @@ fn fill(map: &Map, pages: &MemoryPages, entries: u64) -> Result {
     let written = pages.written() as f64 / (entries as f64 * 116.0);
     println!(
         "  then {steps} steps of compaction in {:.1} s, the longest {:.0} ms; {} runs, {} MiB of pages (keeper: {}), \
-         written {written:.1} times, {} MiB cached; the process took {} MiB at most",
+         written {written:.1} times",
         settled.elapsed().as_secs_f64(),
         longest * 1e3,
         usage.runs,
         usage.pages >> 20,
-        pages.bytes() >> 20,
-        usage.cache >> 20,
-        resident_mib()
+        pages.bytes() >> 20
     );
     Ok(())
 }
@@ -182,12 +185,13 @@ fn scan(map: &Map, entries: u64) -> Result {
 /// The table in memory alone: nothing is flushed.
 fn table(entries: u64) -> Result {
     let options = Options { memory: usize::MAX, ..Options::default() };
-    let map = Sorted::open(MemoryPages::new(), options)?;
+    let pages = MemoryPages::new();
+    let map = Sorted::open(pages.clone(), options)?;
     let since = Since::now();
-    put(&map, entries, key)?;
+    put(&map, &pages, entries, key)?;
     report("put into memory, random", entries, since);
     let since = Since::now();
-    put(&map, entries, key)?;
+    put(&map, &pages, entries, key)?;
     report("overwrite in memory, random", entries, since);
     let mut random = Random(7);
     let since = Since::now();
@@ -229,7 +233,7 @@ fn main() -> Result {
     }
     if chosen == Some("rising") {
         let since = Since::now();
-        put(&map, entries, |number| u128::from(number).to_be_bytes())?;
+        put(&map, &pages, entries, |number| u128::from(number).to_be_bytes())?;
         report("put, in the order of keys", entries, since);
         println!("  written {:.2} times", pages.written() as f64 / (entries as f64 * 116.0));
     }
