@@ -16,7 +16,13 @@ use cloudpal_store::{Session, Store};
 use std::ops::{Bound, ControlFlow};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Runs of the view beyond which writers wait until some are merged.
+const MANY_RUNS: usize = 24;
+
+/// How long they wait at most: if runs cannot be merged, it is told elsewhere.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A database in use. Clones are the same; its thread ends with the last of them.
 #[derive(Clone)]
@@ -265,9 +271,24 @@ impl Shared {
         if !prepared.blocks.is_empty() {
             state.append(&prepared.blocks)?;
             state.replica.commit(prepared);
-            state.replica.keep()?;
+            let flushed = state.replica.keep()?;
+            drop(state);
+            if flushed {
+                self.wait_for_tidying();
+            }
         }
         Ok(results)
+    }
+
+    /// Every read looks into every run, so a writer who makes them faster than they are merged waits.
+    fn wait_for_tidying(&self) {
+        let begun = Instant::now();
+        while self.sorted.usage().runs > MANY_RUNS
+            && begun.elapsed() < LONGEST_WAIT
+            && !self.closed.load(Ordering::Acquire)
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 

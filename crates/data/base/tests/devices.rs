@@ -5,6 +5,7 @@ use cloudpal_base::{
     Batch, Cursor, Database, Durability, Kind, Member, Rights, Role, Standing, Sub, WriteError, WriteFault,
 };
 use cloudpal_store::{Access, Connection, Server, Store, StoreKey};
+use std::ops::{Bound, ControlFlow};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -198,4 +199,32 @@ fn a_condition_that_does_not_hold_writes_nothing() {
     let refused = home.write(batch, Durability::Relaxed);
     assert!(matches!(refused, Err(WriteFault::Refused(WriteError::Condition { .. }))), "{refused:?}");
     assert_eq!(get(&home, &Sub::root(), "other"), None);
+}
+
+#[test]
+fn documents_are_found_by_a_field_however_long_it_is() {
+    let laptop = Device::new();
+    let home = Database::create(&laptop.store, "home").unwrap();
+    let books = Sub::new("books", Kind::Json).unwrap();
+    let mut batch = Batch::new();
+    batch.index(&books, "by.name");
+    for (key, name) in [("1", "Bo".to_owned()), ("2", "Al".to_owned()), ("3", "x".repeat(200_000))] {
+        batch.put(&books, key, serde_json::json!({ "by": { "name": name } }).to_string());
+    }
+    home.write(batch, Durability::Relaxed).unwrap();
+    let found = |from: &str, to: &str| {
+        let mut keys = Vec::new();
+        let (from, to) = (from.into(), to.into());
+        home.snapshot()
+            .find(&books, "by.name", (Bound::Included(&from), Bound::Excluded(&to)), &mut |key| {
+                keys.push(String::from_utf8(key.to_vec()).unwrap());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        keys
+    };
+    assert_eq!(found("A", "C"), ["2", "1"]);
+    assert_eq!(found("x", "y"), ["3"]);
+    put(&home, &books, "2", r#"{"by":{"name":"Zoe"}}"#);
+    assert_eq!(found("A", "C"), ["1"]);
 }

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Bytes of a text by which it is found.
+const MAX_TERM: usize = 512;
+
 /// The indexes there are: paths of fields, joined by dots, for each sub-database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Indexes(BTreeMap<Sub, BTreeSet<String>>);
@@ -94,7 +97,8 @@ pub(crate) fn term(value: &Value) -> Option<Vec<u8>> {
         }
         Value::String(text) => {
             term.push(5);
-            row::escape(&mut term, text.as_bytes());
+            // The rest of a long text does not count for the order.
+            row::escape(&mut term, &text.as_bytes()[..text.len().min(MAX_TERM)]);
         }
         Value::Array(_) | Value::Object(_) => return None,
     }

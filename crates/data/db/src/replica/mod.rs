@@ -218,9 +218,13 @@ impl<P: Pages> Replica<P> {
         self.standing().is_ok()
     }
 
-    /// Writes what is in memory to pages if there is much of it.
-    pub fn keep(&self) -> Result<(), KeepError> {
-        if self.sorted.full() { self.flush() } else { Ok(()) }
+    /// Writes what is in memory to pages if there is much of it; whether there was.
+    pub fn keep(&self) -> Result<bool, KeepError> {
+        let full = self.sorted.full();
+        if full {
+            self.flush()?;
+        }
+        Ok(full)
     }
 
     /// Writes what is in memory to pages.
