@@ -1,5 +1,5 @@
 //! `cloudpal log`, `bee` and `drive` as a stranger runs them: folders on one machine, no `cloudpal init`, and two
-//! programs that meet over TCP.
+//! programs that meet over TCP or on a distributed hash table of this machine.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,6 +7,7 @@ use cloudpal_bee::Bee;
 use cloudpal_cli::local;
 use cloudpal_cli::person::Person;
 use cloudpal_shelf::Kind;
+use cloudpal_swarm::Node;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -58,8 +59,12 @@ struct Serving {
 
 impl Serving {
     fn start(dir: &Path, words: &str) -> Self {
-        let words = format!("{words} --listen 127.0.0.1:0 --json");
-        let mut child = command(dir, &words).stdout(Stdio::piped()).spawn().unwrap();
+        Serving::ready(dir, &format!("{words} --listen 127.0.0.1:0"))
+    }
+
+    /// Without an address to wait at.
+    fn ready(dir: &Path, words: &str) -> Self {
+        let mut child = command(dir, &format!("{words} --json")).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Serving { child, says: serde_json::from_str(&line).unwrap() }
@@ -338,6 +343,38 @@ fn what_is_served_is_fetched_and_nothing_is_readable_on_disk() {
     let thief = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(a.path().join("store"), thief.path().join("store")).unwrap();
     ends(&cloudpal(thief.path(), "log list", b""), 4, "does not open on this device");
+}
+
+#[test]
+fn what_is_announced_on_a_table_is_found_by_its_key_alone() {
+    let mut nodes: Vec<Node> = Vec::new();
+    for _ in 0..4 {
+        let others: Vec<_> = nodes.iter().map(|node| node.address().to_string()).collect();
+        nodes.push(Node::start("127.0.0.1:0".parse().unwrap(), &others).unwrap());
+    }
+    let dht = format!("--dht --bootstrap {}", nodes[0].address());
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    json(a.path(), "drive create photos", b"");
+    json(a.path(), "drive put photos /sea.jpg", &[9; 150_000]);
+
+    let serving = Serving::ready(a.path(), &format!("drive serve photos {dht}"));
+    assert_eq!((&serving.says["announced"], &serving.says["address"]), (&true.into(), &Value::Null));
+    let key = serving.says["key"].as_str().unwrap().to_owned();
+    let came = json(b.path(), &format!("drive fetch {key} {dht} --name copy"), b"");
+    assert_eq!((&came["files"], &came["files_bytes"]), (&1.into(), &150_000.into()));
+    let other = "y".repeat(52);
+    let unknown = format!("log fetch {other} {dht} --patience 2");
+    ends(&cloudpal(b.path(), &unknown, b""), 5, "nobody has announced this log");
+    assert_eq!(serving.end(), Some(0));
+    assert_eq!(cloudpal(b.path(), "drive get copy /sea.jpg", b"").stdout, [9; 150_000]);
+
+    ends(&cloudpal(a.path(), "drive serve --dht", b""), 2, "NAME");
+    ends(&cloudpal(a.path(), "drive serve photos --bootstrap 127.0.0.1:9", b""), 2, "--dht");
+    ends(&cloudpal(b.path(), &format!("drive fetch {key}"), b""), 2, "--from");
+    let wrong = format!("drive fetch {key} --dht --bootstrap nowhere");
+    ends(&cloudpal(b.path(), &wrong, b""), 2, "`nowhere` is no address");
+    let silent = format!("drive fetch {key} --dht --bootstrap 127.0.0.1:9");
+    ends(&cloudpal(b.path(), &silent, b""), 5, "no node of the DHT answers at 127.0.0.1:9");
 }
 
 /// Whether any file below a folder holds these bytes.

@@ -3,6 +3,7 @@
 use crate::failure::{Exit, Failure};
 use cloudpal_log::FeedError;
 use cloudpal_shelf::ShelfError;
+use cloudpal_swarm::StartError;
 use std::error::Error;
 
 /// A failure of the data crates with the exit code that its innermost cause leads to.
@@ -35,6 +36,13 @@ fn exit(error: &(dyn Error + 'static)) -> Exit {
     }
     if error.is::<cloudpal_store::ConnectError>() {
         return Exit::Unreachable;
+    }
+    if let Some(start) = error.downcast_ref::<StartError>() {
+        match start {
+            StartError::Address(_) => return Exit::Usage,
+            StartError::Silent(_) => return Exit::Unreachable,
+            _ => {}
+        }
     }
     if error.is::<cloudpal_drive::PathError>() {
         return Exit::Usage;

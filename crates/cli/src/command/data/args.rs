@@ -53,9 +53,24 @@ pub struct Serve {
     /// Where to wait for peers, such as 0.0.0.0:4000; port 0 takes any free one and prints it
     #[arg(long, value_name = "ADDR", requires = "store")]
     pub listen: Option<String>,
+    /// Announce the one of that name on the DHT, where whoever has its key finds it. The DHT is public: its nodes,
+    /// and all who have the key, learn this computer's address and that it has this
+    #[arg(long, requires_all = ["store", "name"])]
+    pub dht: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub table: Table,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would print it")]
     pub at: At,
+}
+
+/// Which distributed hash table.
+#[derive(Clone, Debug, Args)]
+pub struct Table {
+    /// Nodes of another DHT, such as 192.0.2.7:49737; may be repeated [default: the public one of npm hyperswarm]
+    #[arg(long, value_name = "ADDR", requires = "dht")]
+    pub bootstrap: Vec<String>,
 }
 
 /// Bringing something from a peer.
@@ -64,8 +79,15 @@ pub struct Fetch {
     /// The key, as hexadecimal digits or as npm prints it; or the name of what was fetched before
     pub key: String,
     /// The peer's address, such as 192.0.2.7:4000
-    #[arg(long, value_name = "ADDR")]
-    pub from: String,
+    #[arg(long, value_name = "ADDR", required_unless_present = "dht")]
+    pub from: Option<String>,
+    /// Look on the DHT for whoever has it. The DHT is public: its nodes learn this computer's address and what it looks
+    /// for, and those who announced it learn the address
+    #[arg(long, requires = "store", conflicts_with = "from")]
+    pub dht: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub table: Table,
     /// What to call it here [default: the beginning of its key]
     #[arg(long)]
     pub name: Option<String>,

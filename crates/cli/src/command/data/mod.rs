@@ -8,6 +8,7 @@ mod fetch;
 mod logs;
 mod mirror;
 mod serve;
+mod table;
 mod things;
 mod ticks;
 

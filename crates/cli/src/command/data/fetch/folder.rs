@@ -1,6 +1,7 @@
 //! Into a folder of this machine.
 
 use super::sentence;
+use super::way::Way;
 use crate::command::data::Desk;
 use crate::command::data::args::Fetch;
 use crate::command::data::things::{about, key_in};
@@ -14,23 +15,20 @@ use cloudpal_drive::Folder;
 use cloudpal_log::Feed as _;
 use cloudpal_shelf::Key;
 use cloudpal_shelf::{Item, Kind, Shelf, Wish};
-use cloudpal_store::{Access, Connection, Session};
+use cloudpal_store::Session;
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(200);
-/// Between two tries to reach a peer that was there before.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// Brings what was asked for, and prints what came.
 pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch, stop: Stop, shelf: Shelf) -> Result<(), Failure> {
     let item = item(&shelf, kind, wanted)?;
-    desk.app.progress.step(&format!("Connecting to {}", wanted.from));
-    let mut journey = Journey { desk, shelf: &shelf, wanted, stop, connection: None, began: Instant::now() };
-    journey.connect()?;
     let log = shelf.log(&item)?;
+    let way = Way::find(desk, shelf.store(), wanted, &log)?;
+    let mut journey = Journey { desk, shelf: &shelf, wanted, stop, way, began: Instant::now() };
     let report = journey.all(&item, &log)?;
     desk.terminal.print(&report)?;
     if wanted.live {
@@ -58,30 +56,11 @@ struct Journey<'a> {
     shelf: &'a Shelf,
     wanted: &'a Fetch,
     stop: Stop,
-    connection: Option<Connection>,
+    way: Way<'a>,
     began: Instant,
 }
 
 impl Journey<'_> {
-    fn connect(&mut self) -> Result<(), Failure> {
-        let connection = self.shelf.store().connect(self.wanted.from.as_str(), &Access::Anyone);
-        self.connection = Some(connection.map_err(|error| {
-            Failure::because(Exit::Unreachable, format!("{} cannot be reached", self.wanted.from), error)
-        })?);
-        Ok(())
-    }
-
-    /// Connects again if the peer has gone, and says so if it stays away.
-    fn reconnect(&mut self) {
-        if self.connection.as_ref().is_some_and(|connection| !connection.is_closed()) {
-            return;
-        }
-        if let Err(error) = self.connect() {
-            tracing::debug!(%error, "the peer is not back yet");
-            self.stop.wait(AGAIN);
-        }
-    }
-
     fn patience(&self) -> Duration {
         Duration::from_secs(self.wanted.patience)
     }
@@ -90,12 +69,7 @@ impl Journey<'_> {
     fn all(&mut self, item: &Item, log: &Session) -> Result<Report, Failure> {
         let patience = self.patience();
         if !log.wait_current(patience) || (log.length() == 0 && log.peers() == 0) {
-            let message = format!(
-                "{} is there but has nothing of this {}; ask for the right key, or whether it is served there",
-                self.wanted.from,
-                item.kind.word()
-            );
-            return Err(Failure::new(Exit::Unreachable, message));
+            return Err(self.way.led_nowhere(item.kind));
         }
         let blocks = self.wanted.blocks.as_ref().map_or(0..u64::MAX, |blocks| blocks.0.clone());
         let before = log.info();
@@ -142,7 +116,7 @@ impl Journey<'_> {
                 );
                 return Err(Failure::new(Exit::Unreachable, message));
             }
-            self.reconnect();
+            self.way.keep(self.shelf.store(), &self.stop);
         }
         Ok(())
     }
@@ -160,7 +134,7 @@ impl Journey<'_> {
                 let json = told(self.shelf, item, log)?;
                 self.desk.terminal.print(&Report::new(sentence(&json), json))?;
             }
-            self.reconnect();
+            self.way.keep(self.shelf.store(), &self.stop);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod folder;
 mod pal;
+mod way;
 
 use super::args::Fetch;
 use super::{Desk, Place};

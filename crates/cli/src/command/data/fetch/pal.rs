@@ -27,11 +27,15 @@ pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch, stop: &Stop, pal: &Remote
         let message = "a pal keeps whole copies; --blocks goes with --store DIR";
         return Err(Failure::new(Exit::Usage, message));
     }
-    let peer = address(&wanted.from)?;
+    let Some(from) = wanted.from.as_deref() else {
+        let message = "a pal is not on the DHT; --dht goes with --store DIR";
+        return Err(Failure::new(Exit::Usage, message));
+    };
+    let peer = address(from)?;
     let name = copy(pal, kind, wanted)?;
-    desk.app.progress.step(&format!("{} connects to {}", pal.name, wanted.from));
+    desk.app.progress.step(&format!("{} connects to {from}", pal.name));
     peers::dial(pal, peer)?;
-    let journey = Journey { desk, kind, wanted, stop, pal, peer, name };
+    let journey = Journey { desk, kind, wanted, from, stop, pal, peer, name };
     let done = journey.all().and_then(|report| {
         desk.terminal.print(&report)?;
         if wanted.live { journey.follow(&report.json) } else { Ok(()) }
@@ -77,6 +81,7 @@ struct Journey<'a> {
     desk: Desk<'a>,
     kind: Kind,
     wanted: &'a Fetch,
+    from: &'a str,
     stop: &'a Stop,
     pal: &'a Remote,
     peer: SocketAddr,
@@ -121,7 +126,7 @@ impl Journey<'_> {
     }
 
     fn stalled(&self, about: &Value) -> Failure {
-        let (from, word) = (&self.wanted.from, self.kind.word());
+        let (from, word) = (self.from, self.kind.word());
         let message = match length(about) {
             0 => format!(
                 "{from} is there but has nothing of this {word}; ask for the right key, or whether it is served there"
