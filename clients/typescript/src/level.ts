@@ -13,7 +13,7 @@ import { CloudpalIterator, CloudpalKeyIterator, CloudpalValueIterator } from './
 import { Pager, type RangeOptions } from './pager.js'
 import { Receipt, type WritePromise } from './receipt.js'
 import { CloudpalSnapshot } from './view.js'
-import type { Bounds, Kind, Start, Step, Sub } from './wire/messages.js'
+import type { Bounds, Kind, Origin, RawChange, Start, Step, Sub } from './wire/messages.js'
 
 /** Which sub-database, and how keys and values are encoded. */
 export interface LevelOptions<K, V> extends AbstractDatabaseOptions<K, V> {
@@ -33,19 +33,21 @@ export interface WriteOptions {
   sync?: boolean
 }
 
-/** Something that changed in the sub-database. */
-export interface Change<K, V> {
-  readonly key: K
-  /** Missing: deleted. */
-  readonly value: V | undefined
-  /** The writer, in hex. */
-  readonly writer: string
-  /** When, by its writer's clock: milliseconds since 1970. */
-  readonly time: number
-}
+/** Something that changed in the sub-database. `put` tells what the key shows now. */
+export type Change<K, V> = Origin & (
+  | { readonly type: 'put'; readonly key: K; readonly value: V }
+  | { readonly type: 'del'; readonly key: K; readonly value: undefined }
+  | { readonly type: 'clear'; readonly gte: K; readonly lt: K | undefined; readonly key: undefined; readonly value: undefined }
+)
 
-/** A value that lost against a concurrent one and is kept until somebody resolves it. */
-export type Conflict<K, V> = Change<K, V>
+/** What concurrent writes left in one place. */
+export interface Conflict<K, V> {
+  readonly key: K
+  /** The field of a document, as the database names it; empty for registers. */
+  readonly path: Uint8Array
+  /** The version that is shown, then those that lost. */
+  readonly versions: readonly (Origin & { readonly value: V })[]
+}
 
 /** Where the receipt of a write travels through abstract-level to the private methods. */
 const kReceipt = Symbol('receipt')
@@ -149,9 +151,20 @@ export class CloudpalLevel<K = string, V = string> extends AbstractLevel<Uint8Ar
     }
   }
 
-  /** What lost against concurrent writes in this sub-database. */
+  /** What concurrent writes left in this sub-database. */
   async conflicts(): Promise<Conflict<K, V>[]> {
-    return (await this.client.conflicts(this.sub)).map((conflict) => this.#decoded(conflict))
+    const [key, value] = [this.keyEncoding(), this.valueEncoding()]
+    return (await this.client.conflicts(this.sub)).map((raw) => ({
+      ...raw,
+      key: key.decode(raw.key),
+      versions: raw.versions.map((version) => ({ ...version, value: value.decode(version.value) }))
+    }))
+  }
+
+  /** Ends the conflicts of a key: `value` is what counts from now on, of a document the whole of it. */
+  resolve({ key }: Pick<Conflict<K, V>, 'key'>, value: V): WritePromise {
+    // Of a document only what differs is written; deleted first, all of it does.
+    return this.batch([{ type: 'del', key }, { type: 'put', key, value }])
   }
 
   /** Where iterators get their entries. */
@@ -264,12 +277,19 @@ export class CloudpalLevel<K = string, V = string> extends AbstractLevel<Uint8Ar
     return this.client.write(steps, durability, options[kReceipt]).outcome()
   }
 
-  #decoded(raw: { key: Uint8Array; value: Uint8Array | undefined; writer: string; time: number }): Change<K, V> {
-    return {
-      key: this.keyEncoding().decode(raw.key),
-      value: raw.value === undefined ? undefined : this.valueEncoding().decode(raw.value),
-      writer: raw.writer,
-      time: raw.time
+  #decoded(raw: RawChange): Change<K, V> {
+    const { writer, time, type } = raw
+    const key = this.keyEncoding()
+    switch (type) {
+      case 'put':
+        return { type, key: key.decode(raw.key), value: this.valueEncoding().decode(raw.value), writer, time }
+      case 'del':
+        return { type, key: key.decode(raw.key), value: undefined, writer, time }
+      case 'clear': {
+        const { gte = new Uint8Array(), lt } = raw.bounds
+        const end = lt === undefined ? undefined : key.decode(lt)
+        return { type, gte: key.decode(gte), lt: end, key: undefined, value: undefined, writer, time }
+      }
     }
   }
 

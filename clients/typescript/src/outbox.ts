@@ -96,9 +96,11 @@ export class Outbox {
     const steps = [...this.#waiting.values()].flatMap(({ batch }) => batch.steps)
     const own = steps.filter((step) => step.sub.name === sub.name && step.sub.kind === sub.kind).reverse()
     return keys.map((key) => {
-      const step = own.find((step) => decides(step, key))
-      if (step === undefined) throw offline()
-      return step.type === 'put' ? step.value : undefined
+      const step = own.find((step) => touches(step, key))
+      if (step?.type === 'put') return step.value
+      if (step?.type === 'del' || step?.type === 'clear') return undefined
+      // Not touched, or changed in a way that depends on what the server has.
+      throw offline()
     })
   }
 
@@ -179,8 +181,8 @@ function name({ client, sequence }: Queued): string {
   return `${client}/${String(sequence)}`
 }
 
-/** Whether a step says what is at a key after it. */
-function decides(step: Step, key: Uint8Array): boolean {
+/** Whether a step changes a key. */
+function touches(step: Step, key: Uint8Array): boolean {
   if (step.type === 'clear') return within(key, step.bounds)
   return step.type !== 'expect' && compare(step.key, key) === 0
 }

@@ -1,28 +1,36 @@
-import { hex } from './wire/messages.js'
+import { hex, readOrigin, type Origin } from './wire/messages.js'
 import type { Reader } from './wire/reader.js'
 
-/** A value that lost against a concurrent one, its bytes as the database has them. */
+/** What one of several concurrent writers left. */
+export interface RawVersion extends Origin {
+  readonly value: Uint8Array
+}
+
+/** What concurrent writes left in one place, its bytes as the database has them. */
 export interface RawConflict {
   readonly key: Uint8Array
-  /** Missing: what lost was a deletion. */
-  readonly value: Uint8Array | undefined
-  /** The writer, in hex. */
-  readonly writer: string
-  /** When, by its writer's clock: milliseconds since 1970. */
-  readonly time: number
+  /** The field of a document, as the database names it; empty for registers. */
+  readonly path: Uint8Array
+  /** The version that is shown, then those that lost. */
+  readonly versions: readonly RawVersion[]
 }
 
 /** Who writes a database. */
 export interface Member {
-  /** The writer, in hex. */
+  /** The short id that changes bear, in hex. */
   readonly writer: string
+  /** The key of its log, in hex. */
+  readonly log: string
   readonly name: string
+  readonly role: 'reader' | 'writer' | 'manager' | 'removed'
 }
 
 export function readConflict(reader: Reader): RawConflict {
-  return { key: reader.buffer(), value: reader.optional(), writer: hex(reader.raw(32)), time: reader.uint() }
+  const version = () => ({ value: reader.buffer(), ...readOrigin(reader) })
+  return { key: reader.buffer(), path: reader.buffer(), versions: reader.array(version) }
 }
 
 export function readMember(reader: Reader): Member {
-  return { writer: hex(reader.raw(32)), name: reader.string() }
+  const [writer, log] = [hex(reader.raw(6)), hex(reader.raw(32))]
+  return { writer, log, name: reader.string(), role: reader.string() as Member['role'] }
 }

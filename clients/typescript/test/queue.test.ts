@@ -17,6 +17,9 @@ const batch = (sequence: number): Queued => ({
     { type: 'put', sub, key, value: Uint8Array.of(sequence) },
     { type: 'del', sub, key },
     { type: 'clear', sub, bounds: { gt: key } },
+    { type: 'patch', sub, key, value: key },
+    { type: 'exclude', sub, key, value: key },
+    { type: 'add', sub, key, delta: -3 },
     { type: 'expect', sub, key, value: undefined },
     { type: 'expect', sub, key, value: key }
   ]

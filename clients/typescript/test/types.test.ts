@@ -8,7 +8,7 @@ interface Note { title: string }
 test('keys and values are typed, and a database that reaches nobody says so', async () => {
   const options = { url: 'http://127.0.0.1:9/v1/databases/home', token: 'none', queue: 'none' } as const
   const db = new CloudpalLevel<string, Note>(options, { name: 'notes', kind: 'json', valueEncoding: 'json' })
-  db.on('change', ({ key, value }: Change<string, Note>) => key + String(value?.title))
+  db.on('change', (change: Change<string, Note>) => (change.type === 'put' ? change.value.title : ''))
   const put: WritePromise = db.put('a', { title: 'A' })
   assert.equal(put.state, 'pending')
   await assert.rejects(put, { code: 'LEVEL_DATABASE_NOT_OPEN' })

@@ -100,23 +100,20 @@ const bytes = (text: unknown) => new Uint8Array(Buffer.from(String(text), 'base6
 function keep(step: Step): KeptStep {
   const { sub, type } = step
   if (type === 'clear') return { sub, type, bounds: mapped(step.bounds, base64) }
-  if (type === 'del' || step.value === undefined) return { sub, type, key: base64(step.key) }
-  return { sub, type, key: base64(step.key), value: base64(step.value) }
+  const key = base64(step.key)
+  if (type === 'add') return { sub, type, key, delta: step.delta }
+  if (type === 'del' || step.value === undefined) return { sub, type, key }
+  return { sub, type, key, value: base64(step.value) }
 }
 
 function restore(kept: KeptStep): Step {
   const { sub, type } = kept
-  const value = () => (kept.value === undefined ? undefined : bytes(kept.value))
-  switch (type) {
-    case 'clear':
-      return { sub, type, bounds: mapped(kept.bounds ?? {}, bytes) }
-    case 'del':
-      return { sub, type, key: bytes(kept.key) }
-    case 'expect':
-      return { sub, type, key: bytes(kept.key), value: value() }
-    case 'put':
-      return { sub, type, key: bytes(kept.key), value: bytes(kept.value) }
-  }
+  if (type === 'clear') return { sub, type, bounds: mapped(kept.bounds ?? {}, bytes) }
+  const key = bytes(kept.key)
+  if (type === 'del') return { sub, type, key }
+  if (type === 'add') return { sub, type, key, delta: Number(kept.delta) }
+  if (type === 'expect') return { sub, type, key, value: kept.value === undefined ? undefined : bytes(kept.value) }
+  return { sub, type, key, value: bytes(kept.value) }
 }
 
 function mapped<A, B>(bounds: Partial<Record<keyof Bounds, A | undefined>>, change: (one: A) => B): Partial<Record<keyof Bounds, B>> {

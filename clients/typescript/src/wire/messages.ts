@@ -1,4 +1,4 @@
-import type { Reader } from './reader.js'
+import { MalformedError, type Reader } from './reader.js'
 import type { Writer } from './writer.js'
 
 /** How concurrent edits of a sub-database come together; part of its identity. */
@@ -25,6 +25,13 @@ export type Step =
   | { type: 'put'; sub: Sub; key: Uint8Array; value: Uint8Array }
   | { type: 'del'; sub: Sub; key: Uint8Array }
   | { type: 'clear'; sub: Sub; bounds: Bounds }
+  /** Changes fields of a document: a JSON merge patch. */
+  | { type: 'patch'; sub: Sub; key: Uint8Array; value: Uint8Array }
+  /** Adds a member to a set, or takes it out. */
+  | { type: 'include' | 'exclude'; sub: Sub; key: Uint8Array; value: Uint8Array }
+  /** Adds a whole number to a counter. */
+  | { type: 'add'; sub: Sub; key: Uint8Array; delta: number }
+  /** The rest is only done if this is what the key shows. */
   | { type: 'expect'; sub: Sub; key: Uint8Array; value: Uint8Array | undefined }
 
 /** Where a feed of changes begins: with what comes next, with the oldest that is kept, or after a cursor. */
@@ -88,52 +95,51 @@ export function writeSteps(writer: Writer, steps: readonly Step[]): void {
   })
 }
 
+const steps = { put: 0, del: 1, clear: 2, absent: 3, expect: 4, patch: 5, include: 6, exclude: 7, add: 8 } as const
+
 function writeStep(writer: Writer, step: Step, place: number): void {
-  const head = (code: number) => {
-    writer.byte(code)
-    writer.uint(place)
+  writer.byte(step.type === 'expect' && step.value === undefined ? steps.absent : steps[step.type])
+  writer.uint(place)
+  if (step.type === 'clear') {
+    writeBounds(writer, step.bounds)
+    return
   }
-  switch (step.type) {
-    case 'put':
-      head(0)
-      writer.buffer(step.key)
-      writer.buffer(step.value)
-      break
-    case 'del':
-      head(1)
-      writer.buffer(step.key)
-      break
-    case 'clear':
-      head(2)
-      writeBounds(writer, step.bounds)
-      break
-    case 'expect':
-      head(step.value === undefined ? 3 : 4)
-      writer.buffer(step.key)
-      if (step.value !== undefined) writer.buffer(step.value)
-  }
+  writer.buffer(step.key)
+  if (step.type === 'add') writer.int64(step.delta)
+  else if (step.type !== 'del' && step.value !== undefined) writer.buffer(step.value)
 }
 
-/** Something that changed, its bytes as the database has them. */
-export interface RawChange {
-  readonly sub: Sub
-  readonly key: Uint8Array
-  /** Missing: deleted. */
-  readonly value: Uint8Array | undefined
-  /** The writer, in hex. */
+/** By whom and when something was written. */
+export interface Origin {
+  /** The writer's short id, in hex. */
   readonly writer: string
   /** When, by its writer's clock: milliseconds since 1970. */
   readonly time: number
 }
 
+/** Something that changed, its bytes as the database has them. `put` tells what the key shows now. */
+export type RawChange = Origin & { readonly sub: Sub } & (
+  | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: 'del'; readonly key: Uint8Array }
+  | { readonly type: 'clear'; readonly bounds: Bounds }
+)
+
 export function readChange(reader: Reader): RawChange {
-  return {
-    sub: readSub(reader),
-    key: reader.buffer(),
-    value: reader.optional(),
-    writer: hex(reader.raw(32)),
-    time: reader.uint()
+  const origin = { sub: readSub(reader), ...readOrigin(reader) }
+  switch (reader.byte()) {
+    case 0:
+      return { ...origin, type: 'put', key: reader.buffer(), value: reader.buffer() }
+    case 1:
+      return { ...origin, type: 'del', key: reader.buffer() }
+    case 2:
+      return { ...origin, type: 'clear', bounds: { gte: reader.buffer(), lt: reader.optional() } }
+    default:
+      throw new MalformedError('a change of a kind that is not known')
   }
+}
+
+export function readOrigin(reader: Reader): Origin {
+  return { writer: hex(reader.raw(6)), time: reader.uint() }
 }
 
 export function hex(bytes: Uint8Array): string {

@@ -54,6 +54,13 @@ export class Writer {
     }
   }
 
+  /** A whole number that may be negative. */
+  int64(number: number): void {
+    this.#room(8)
+    this.#view.setBigInt64(this.#end, BigInt(number), true)
+    this.#end += 8
+  }
+
   raw(bytes: Uint8Array): void {
     this.#room(bytes.length)
     this.#bytes.set(bytes, this.#end)
