@@ -1,6 +1,5 @@
 //! What a row of the view holds: the writes to it that no later write had seen. Mostly that is one.
 
-use crate::limits::MAX_VERSIONS;
 use crate::{ClientId, Dot, Heads, Stamp};
 use bytes::Bytes;
 use cloudpal_log::codec::{CodecError, Reader, Write};
@@ -72,13 +71,6 @@ impl Cell {
     pub(crate) fn add(&mut self, version: Version) {
         let place = self.0.partition_point(|other| other.rank() > version.rank());
         self.0.insert(place, version);
-        let mut bytes = 0;
-        let fits = self.0.iter().take_while(|version| {
-            bytes += version.value.len();
-            bytes <= MAX_VERSIONS
-        });
-        let kept = fits.count();
-        self.0.truncate(kept);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Formula: Kulkarni et al., "Logical Physical Clocks and Consistent Snapshots in Globally Distributed Databases" (2014).
 
-use cloudpal_log::codec::{CodecError, Reader, Write};
+use cloudpal_log::codec::{CodecError, MAX_UINT, Reader, Write};
 
 /// How far ahead of the clock here a stamp may be to be taken in, in milliseconds. What is further ahead waits.
 pub const PATIENCE_MS: u64 = 5 * 60 * 1000;
@@ -47,8 +47,11 @@ impl Clock {
     pub fn next(&self, now_ms: u64) -> Stamp {
         if now_ms > self.0.wall_ms {
             Stamp { wall_ms: now_ms, counter: 0 }
-        } else {
+        } else if self.0.counter < MAX_UINT {
             Stamp { wall_ms: self.0.wall_ms, counter: self.0.counter + 1 }
+        } else {
+            // Only somebody who makes stamps up gets a counter there.
+            Stamp { wall_ms: self.0.wall_ms + 1, counter: 0 }
         }
     }
 }
@@ -67,5 +70,7 @@ mod tests {
         assert!(next > seen);
         assert_eq!(next, Stamp { wall_ms: 5000, counter: 8 });
         assert_eq!(clock.next(6000), Stamp { wall_ms: 6000, counter: 0 });
+        clock.see(Stamp { wall_ms: 7000, counter: MAX_UINT });
+        assert_eq!(clock.next(6000), Stamp { wall_ms: 7001, counter: 0 });
     }
 }

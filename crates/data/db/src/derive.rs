@@ -40,11 +40,11 @@ impl<P: Pages> Derive<'_, '_, P> {
             Edit::Patch { key, patch } => self.patch(sub, at, key, patch),
             Edit::Include { key, member } => {
                 self.kind(sub, Kind::Set, "to take in a member")?;
-                self.set(sub, at, key, member.clone(), Bytes::new())
+                self.set(sub, at, key, row::member(member), Bytes::new())
             }
             Edit::Exclude { key, member } => {
                 self.kind(sub, Kind::Set, "to let a member go")?;
-                self.push(sub, Op::Kill { sub: at, key: key.clone(), path: member.clone() })
+                self.push(sub, Op::Kill { sub: at, key: key.clone(), path: row::member(member) })
             }
             Edit::Add { key, delta } => self.add(sub, at, key, *delta),
             Edit::Splice { key, at: offset, remove, insert } => {
@@ -92,15 +92,15 @@ impl<P: Pages> Derive<'_, '_, P> {
                     .map_err(|error| unfit(sub, format!("a set takes a JSON array of texts: {error}")))?;
                 let have = self.members(sub, key)?;
                 for member in have.iter().filter(|have| !members.iter().any(|new| new.as_bytes() == **have)) {
-                    self.push(sub, Op::Kill { sub: at, key: key.clone(), path: member.clone() })?;
+                    self.push(sub, Op::Kill { sub: at, key: key.clone(), path: row::member(member) })?;
                 }
                 for member in members.into_iter().map(Bytes::from).filter(|member| !have.contains(member)) {
-                    self.set(sub, at, key, member, Bytes::new())?;
+                    self.set(sub, at, key, row::member(&member), Bytes::new())?;
                 }
                 Ok(())
             }
             Kind::Counter => {
-                let wanted: i64 = std::str::from_utf8(value)
+                let wanted: i128 = std::str::from_utf8(value)
                     .ok()
                     .and_then(|text| text.trim().parse().ok())
                     .ok_or_else(|| unfit(sub, "a counter takes a whole number"))?;
@@ -108,7 +108,12 @@ impl<P: Pages> Derive<'_, '_, P> {
                     self.get(sub, key)?.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
                 match now {
                     Some(now) if now == wanted => Ok(()),
-                    now => self.add(sub, at, key, wanted.saturating_sub(now.unwrap_or(0))),
+                    now => {
+                        let delta = wanted.saturating_sub(now.unwrap_or(0));
+                        let delta = i64::try_from(delta)
+                            .map_err(|_| unfit(sub, "the number is too far from what the counter shows"))?;
+                        self.add(sub, at, key, delta)
+                    }
                 }
             }
             Kind::Text => {
@@ -182,12 +187,7 @@ impl<P: Pages> Derive<'_, '_, P> {
         diff(old, new, &mut Vec::new(), &mut edits);
         for edit in edits.edits {
             match edit {
-                json::Edit::Set(path, value) if path.len() <= MAX_PATH => {
-                    self.set(sub, at, key, path.into(), value.into())?;
-                }
-                json::Edit::Set(..) => {
-                    return Err(unfit(sub, "the names on the way to a field are too long"));
-                }
+                json::Edit::Set(path, value) => self.set(sub, at, key, path.into(), value.into())?,
                 json::Edit::Kill(path) => {
                     self.push(sub, Op::Kill { sub: at, key: key.clone(), path: path.into() })?;
                 }
@@ -210,10 +210,6 @@ impl<P: Pages> Derive<'_, '_, P> {
     }
 
     fn set(&mut self, sub: &Sub, at: u32, key: &Bytes, path: Bytes, value: Bytes) -> Result<(), WriteError> {
-        check_key(key)?;
-        if path.len() > MAX_PATH {
-            return Err(unfit(sub, "a member of a set has at most 16 KiB"));
-        }
         self.push(sub, Op::Set { sub: at, key: key.clone(), path, value })
     }
 
@@ -221,6 +217,7 @@ impl<P: Pages> Derive<'_, '_, P> {
         if self.entry.ops.len() >= crate::wire::MAX_OPS {
             return Err(WriteError::Changes);
         }
+        check_size(sub, &op)?;
         self.merge.op(sub, &op)?;
         self.entry.ops.push(op);
         Ok(())
@@ -256,7 +253,7 @@ impl<P: Pages> Derive<'_, '_, P> {
     fn members(&self, sub: &Sub, key: &[u8]) -> Result<BTreeSet<Bytes>, ReadError> {
         let mut members = BTreeSet::new();
         self.each_row(sub, key, &mut |path, _| {
-            members.insert(Bytes::copy_from_slice(path));
+            members.extend(row::member_of(path));
             Ok(())
         })?;
         Ok(members)
@@ -267,8 +264,8 @@ impl<P: Pages> Derive<'_, '_, P> {
         self.each_row(sub, key, &mut |path, bytes| {
             let mut reader = Reader::new(path);
             if reader.byte()? == TOTAL {
-                let (position, total) = read_counter(bytes)?;
-                totals.push(Base { client: ClientId::read(&mut reader)?, position, total });
+                let ((position, change), total) = read_counter(bytes)?;
+                totals.push(Base { client: ClientId::read(&mut reader)?, position, change, total });
             }
             Ok(())
         })?;
@@ -309,6 +306,24 @@ const EMPTY_UPDATE: Bytes = Bytes::from_static(&[0, 0]);
 
 fn check_key(key: &Bytes) -> Result<(), WriteError> {
     if key.len() > MAX_KEY { Err(WriteError::Key(key.len())) } else { Ok(()) }
+}
+
+/// That others will take the change in: they hold it to the same limits.
+fn check_size(sub: &Sub, op: &Op) -> Result<(), WriteError> {
+    op.key().map_or(Ok(()), check_key)?;
+    match op {
+        Op::Set { path, .. } | Op::Kill { path, .. } if path.len() > MAX_PATH => {
+            Err(unfit(sub, "the path to a field, or a member of a set, is longer than 16 KiB"))
+        }
+        Op::Set { value, .. } | Op::Text { update: value, .. } if value.len() > MAX_VALUE => {
+            Err(WriteError::Value(value.len()))
+        }
+        Op::Clear { from, to, .. } => {
+            let longest = to.iter().chain([from]).map(Bytes::len).max().unwrap_or(0);
+            if longest > MAX_KEY + 1 { Err(WriteError::Key(longest)) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unfit(sub: &Sub, why: impl Into<String>) -> WriteError {

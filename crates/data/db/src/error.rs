@@ -116,6 +116,17 @@ pub enum WriteError {
         "this copy of the database is older than what others have seen of it: join again as a new writer"
     )]
     RolledBack,
+    /// Somebody says to have seen more of its log than is here.
+    #[error(
+        "this device's log is shorter than block {position} of {client} says: if the device was restored, join again as a new \
+         writer; if not, that writer says what is not true"
+    )]
+    SeenMore {
+        /// Who.
+        client: ClientId,
+        /// In which block of its log.
+        position: u64,
+    },
     /// Its own log was not read to its end.
     #[error(
         "what this device wrote before waits for something that is not here: connect it to another device"

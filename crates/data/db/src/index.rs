@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a text by which it is found.
-const MAX_TERM: usize = 512;
+pub(crate) const MAX_TERM: usize = 512;
 
 /// The indexes there are: paths of fields, joined by dots, for each sub-database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(crate) fn prefix(sub: &Sub, path: &str) -> Vec<u8> {
     row
 }
 
-/// A scalar so that it sorts: nothing, false, true, numbers, texts. None for objects and arrays.
+/// A scalar so that it sorts: nothing, false, true, numbers, texts by their first 512 bytes. None for objects and arrays.
 pub(crate) fn term(value: &Value) -> Option<Vec<u8>> {
     let mut term = Vec::new();
     match value {

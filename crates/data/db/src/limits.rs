@@ -4,8 +4,6 @@
 pub const MAX_KEY: usize = 16 << 10;
 /// Bytes of a value.
 pub const MAX_VALUE: usize = 16 << 20;
-/// Bytes of all values that concurrent writes left at one place. Beyond it the versions of the lowest rank are not kept.
-pub const MAX_VERSIONS: usize = 48 << 20;
 /// Bytes of an atomic batch as it is written to the log.
 pub const MAX_ENTRY: usize = 64 << 20;
 /// Bytes of the path to a field of a document, encoded.

@@ -53,6 +53,10 @@ pub(crate) struct Founder {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Records {
     by_digest: BTreeMap<[u8; 32], Held>,
+    /// Writers that some record is about.
+    about: BTreeSet<ClientId>,
+    /// Whom the owner ever made a manager, and the keys they sign with.
+    managers: BTreeSet<(ClientId, [u8; 32])>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,17 +68,49 @@ pub(crate) struct Held {
 }
 
 impl Records {
-    /// Takes in what lies at `at`. False if it is known to lie there, is not well signed or is for another database.
-    pub fn insert(&mut self, database: &WriterId, signed: SignedRecord, at: Dot) -> bool {
+    /// Takes in what lies at `at`: whether that was not known. A record that can count for nothing there is not kept, so that nobody
+    /// fills this copy with them; the error says why.
+    /// Behind the `limit` up to which the log counts, a manager's word gives keys and nothing else.
+    pub fn insert(
+        &mut self,
+        founder: &Founder,
+        signed: SignedRecord,
+        at: Dot,
+        limit: u64,
+    ) -> Result<bool, &'static str> {
+        let by_owner = signed.signer() == founder.owner;
+        let signer = (at.client, *signed.signer().as_bytes());
+        let first = (founder.candidate.writer().client(), *founder.candidate.signer.as_bytes());
+        if !by_owner && signer != first && !self.managers.contains(&signer) {
+            return Err("neither the owner nor the manager in whose log it lies has signed it");
+        }
         let digest = signed.digest();
         if let Some(held) = self.by_digest.get_mut(&digest) {
-            return held.places.insert(at);
+            return Ok(held.places.insert(at));
         }
-        let Some(record) = signed.verify().filter(|record| record.database == database.0) else {
-            return false;
-        };
+        let record = signed.verify().ok_or("its signature is not right")?;
+        if record.database != founder.candidate.writer {
+            return Err("it is for another database");
+        }
+        if at.position >= limit && !by_owner && !matches!(record.says, Says::Epoch { .. }) {
+            return Ok(false);
+        }
+        if let Says::Admit(Admission { candidate, rights, .. }) = &record.says
+            && rights.role == Role::Manager
+        {
+            if !by_owner {
+                return Err("only the owner makes managers");
+            }
+            self.managers.insert((candidate.writer().client(), *candidate.signer.as_bytes()));
+        }
+        self.about.extend(record.about());
         self.by_digest.insert(digest, Held { signed, record, places: BTreeSet::from([at]) });
-        true
+        Ok(true)
+    }
+
+    /// Whether any record is about this writer.
+    pub fn speak_of(&self, client: ClientId) -> bool {
+        self.about.contains(&client)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
@@ -87,12 +123,15 @@ impl Records {
 pub struct Members {
     by_client: BTreeMap<ClientId, Member>,
     pub(crate) epochs: BTreeSet<EpochId>,
+    /// Who may have records in their logs that were passed over before.
+    pub(crate) managers: BTreeSet<ClientId>,
 }
 
 impl Members {
     /// What the records come to.
     pub(crate) fn of(founder: &Founder, records: &Records) -> Self {
-        let mut members = Members::default();
+        let managers = records.managers.iter().map(|(client, _)| *client).collect();
+        let mut members = Members { managers, ..Members::default() };
         let first = Member {
             candidate: founder.candidate,
             name: "founder".to_owned(),
@@ -124,17 +163,30 @@ impl Members {
         })
     }
 
-    /// Adds whom the records admit, with no more than `most`; of two admissions of one writer the later counts.
+    /// Adds whom the records admit, with no more than `most`; of two admissions of one writer the later counts. A short id belongs to
+    /// the founder, or to whoever was admitted with it first.
     fn admit(&mut self, records: &[&Held], most: Role) {
-        let mut latest: BTreeMap<ClientId, (u64, &Admission)> = BTreeMap::new();
-        for held in records {
-            let Says::Admit(admission) = &held.record.says else { continue };
-            let client = admission.candidate.writer().client();
-            if latest.get(&client).is_none_or(|(signed_ms, _)| *signed_ms <= held.record.signed_ms) {
-                latest.insert(client, (held.record.signed_ms, admission));
+        let mut admissions: Vec<(u64, &Admission)> = records
+            .iter()
+            .filter_map(|held| match &held.record.says {
+                Says::Admit(admission) => Some((held.record.signed_ms, admission)),
+                _ => None,
+            })
+            .collect();
+        // Stable: what was signed in the same millisecond stays in the order of the digests.
+        admissions.sort_by_key(|(signed_ms, _)| *signed_ms);
+        let mut latest: BTreeMap<ClientId, &Admission> = BTreeMap::new();
+        for (_, admission) in admissions {
+            let writer = admission.candidate.writer();
+            let holder = match latest.get(&writer.client()) {
+                Some(first) => first.candidate.writer(),
+                None => self.get(writer.client()).map_or(writer, Member::writer),
+            };
+            if holder == writer {
+                latest.insert(writer.client(), admission);
             }
         }
-        for (client, (_, admission)) in latest {
+        for (client, admission) in latest {
             if admission.rights.role > most || (most < Role::Manager && self.by_client.contains_key(&client))
             {
                 continue;

@@ -41,13 +41,13 @@ pub(crate) struct Merge<'a, P: Pages> {
     pub tally: &'a mut Tally,
     /// Terms of the documents of indexed sub-databases before the entry touched them.
     before: BTreeMap<(Sub, Bytes), Vec<Bytes>>,
-    /// Numbers the updates of texts within the entry.
-    updates: u32,
+    /// The number of the change within the entry.
+    change: u32,
 }
 
 impl<'a, P: Pages> Merge<'a, P> {
     pub fn new(rows: &'a mut Overlay<P>, author: Author<'a>, tally: &'a mut Tally) -> Self {
-        Merge { rows, author, tally, before: BTreeMap::new(), updates: 0 }
+        Merge { rows, author, tally, before: BTreeMap::new(), change: 0 }
     }
 
     /// Merges all changes of an entry.
@@ -75,7 +75,9 @@ impl<'a, P: Pages> Merge<'a, P> {
                 Ok(())
             }
             Op::Index { path, .. } => self.index(sub, path),
-        }
+        }?;
+        self.change += 1;
+        Ok(())
     }
 
     /// Brings the indexes up to what the entry has left.
@@ -167,7 +169,7 @@ impl<'a, P: Pages> Merge<'a, P> {
     fn total(&mut self, sub: &Sub, key: &Bytes, total: i64) -> Result<(), ReadError> {
         let Dot { client, position } = self.author.dot;
         let row = row::data(sub, key, &counter_path(TOTAL, client));
-        self.rows.put(row, counter_row(position, total));
+        self.rows.put(row, counter_row((position, self.change), total));
         Ok(())
     }
 
@@ -175,11 +177,11 @@ impl<'a, P: Pages> Merge<'a, P> {
         for base in bases {
             let row = row::data(sub, key, &counter_path(BASE, base.client));
             let newer = match self.rows.get(&row)? {
-                Some(bytes) => read_counter(&bytes)?.0 < base.position,
+                Some(bytes) => read_counter(&bytes)? < ((base.position, base.change), base.total),
                 None => true,
             };
             if newer {
-                self.rows.put(row, counter_row(base.position, base.total));
+                self.rows.put(row, counter_row((base.position, base.change), base.total));
             }
         }
         Ok(())
@@ -189,8 +191,7 @@ impl<'a, P: Pages> Merge<'a, P> {
         let mut row = text_prefix(sub, key);
         self.author.dot.client.write(&mut row);
         row.raw(&self.author.dot.position.to_be_bytes());
-        row.raw(&self.updates.to_be_bytes());
-        self.updates += 1;
+        row.raw(&self.change.to_be_bytes());
         self.rows.put(row.into(), update.clone());
     }
 
@@ -253,17 +254,22 @@ pub(crate) fn counter_path(kind: u8, client: ClientId) -> Vec<u8> {
     path
 }
 
-fn counter_row(position: u64, total: i64) -> Bytes {
-    let mut value = Vec::with_capacity(17);
+/// Where a total was written: the position of the entry, and the number of the change in it.
+pub(crate) type Place = (u64, u32);
+
+fn counter_row((position, change): Place, total: i64) -> Bytes {
+    let mut value = Vec::with_capacity(22);
     value.raw(&total.to_le_bytes());
     value.uint(position);
+    value.raw(&change.to_le_bytes());
     value.into()
 }
 
-pub(crate) fn read_counter(bytes: &[u8]) -> Result<(u64, i64), CodecError> {
+pub(crate) fn read_counter(bytes: &[u8]) -> Result<(Place, i64), CodecError> {
     let mut reader = Reader::new(bytes);
     let total = i64::from_le_bytes(reader.fixed("a total")?);
-    Ok((reader.uint()?, total))
+    let position = reader.uint()?;
+    Ok(((position, u32::from_le_bytes(reader.fixed("a change")?)), total))
 }
 
 /// What all rows with updates of a text begin with.

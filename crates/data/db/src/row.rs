@@ -8,7 +8,8 @@
 //! i kind name 00 path 00 term key        an index: the key at which a document has the term
 //! h number                               the change feed: which entry was taken in as the so-manieth here
 //! ```
-//! Keys within others are escaped, 00 as 00 ff, and end with 00 01, so that they sort as they are.
+//! Keys within others are escaped, 00 as 00 ff, and end with 00 01, so that they sort as they are, and none begins with another.
+//! The path of a member of a set is the member, escaped.
 
 use crate::sub::Kind;
 use crate::{ClientId, Dot, Stamp, Sub};
@@ -65,6 +66,18 @@ pub(crate) fn escape(row: &mut Vec<u8>, bytes: &[u8]) {
         }
     }
     row.extend_from_slice(&[0, 1]);
+}
+
+/// The path of a member of a set.
+pub(crate) fn member(bytes: &[u8]) -> Bytes {
+    let mut path = Vec::with_capacity(bytes.len() + 2);
+    escape(&mut path, bytes);
+    path.into()
+}
+
+/// The member of a set whose path this is; none if it is no such path.
+pub(crate) fn member_of(path: &[u8]) -> Option<Bytes> {
+    unescape(path).and_then(|(member, rest)| rest.is_empty().then(|| member.into()))
 }
 
 /// Takes escaped bytes off the front; none if they do not end.

@@ -31,17 +31,23 @@ impl<P: Pages> Rows for Snapshot<P> {
     }
 }
 
+/// Changed rows that are put into the view at once, and their bytes.
+const AT_ONCE: usize = 4096;
+const BYTES_AT_ONCE: usize = 16 << 20;
+
 /// A snapshot with changes on top.
 pub(crate) struct Overlay<P: Pages> {
     base: Snapshot<P>,
     changes: BTreeMap<Bytes, Option<Bytes>>,
     /// What each change since [`begin`](Self::begin) put out of its place.
     undo: Vec<(Bytes, Option<Option<Bytes>>)>,
+    /// Bytes of all changes ever made to it.
+    bytes: usize,
 }
 
 impl<P: Pages> Overlay<P> {
     pub fn new(base: Snapshot<P>) -> Self {
-        Overlay { base, changes: BTreeMap::new(), undo: Vec::new() }
+        Overlay { base, changes: BTreeMap::new(), undo: Vec::new(), bytes: 0 }
     }
 
     pub fn put(&mut self, row: Bytes, value: Bytes) {
@@ -52,8 +58,13 @@ impl<P: Pages> Overlay<P> {
         self.change(row, None);
     }
 
-    pub fn len(&self) -> usize {
-        self.changes.len()
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether it is time to put the changes into the view.
+    pub fn is_large(&self) -> bool {
+        self.changes.len() >= AT_ONCE || self.bytes >= BYTES_AT_ONCE
     }
 
     /// The changes, for the view.
@@ -84,6 +95,7 @@ impl<P: Pages> Overlay<P> {
     }
 
     fn change(&mut self, row: Bytes, change: Option<Bytes>) {
+        self.bytes += row.len() + change.as_ref().map_or(0, Bytes::len);
         let before = self.changes.insert(row.clone(), change);
         self.undo.push((row, before));
     }

@@ -3,7 +3,7 @@
 use crate::cell::Cell;
 use crate::error::ReadError;
 use crate::json::Node;
-use crate::merge::{BASE, TOTAL, read_counter, text_prefix};
+use crate::merge::{BASE, Place, TOTAL, read_counter, text_prefix};
 use crate::rows::Rows;
 use crate::sub::Kind;
 use crate::{ClientId, Sub, row, text};
@@ -31,12 +31,15 @@ pub(crate) fn get(rows: &impl Rows, sub: &Sub, key: &[u8]) -> Result<Option<Byte
     parts.finish(rows, sub, key)
 }
 
+/// Totals of a counter by their writers, and where each was written.
+type Counted = BTreeMap<ClientId, (Place, i64)>;
+
 /// The rows of one key, as they come.
 pub(crate) enum Parts {
     Register(Option<Bytes>),
     Json(Node),
     Set(Vec<Bytes>),
-    Counter { totals: BTreeMap<ClientId, (u64, i64)>, bases: BTreeMap<ClientId, (u64, i64)> },
+    Counter { totals: Counted, bases: Counted },
     Text { present: bool },
 }
 
@@ -60,7 +63,7 @@ impl Parts {
                     node.insert(path, leaf);
                 }
             }
-            Parts::Set(members) => members.push(Bytes::copy_from_slice(path)),
+            Parts::Set(members) => members.extend(row::member_of(path)),
             Parts::Counter { totals, bases } => {
                 let mut reader = Reader::new(path);
                 let (kind, client) = (reader.byte()?, ClientId::read(&mut reader)?);
@@ -105,11 +108,11 @@ pub(crate) fn updates(rows: &impl Rows, sub: &Sub, key: &[u8]) -> Result<Vec<Byt
 }
 
 /// The sum of what counts; none if nothing does.
-fn count(totals: &BTreeMap<ClientId, (u64, i64)>, bases: &BTreeMap<ClientId, (u64, i64)>) -> Option<i128> {
-    let counted = totals.iter().filter_map(|(client, (position, total))| {
+fn count(totals: &Counted, bases: &Counted) -> Option<i128> {
+    let counted = totals.iter().filter_map(|(client, (place, total))| {
         let base = bases.get(client);
         match base {
-            Some((at, _)) if at >= position => None,
+            Some((at, _)) if at >= place => None,
             Some((_, base)) => Some(i128::from(*total) - i128::from(*base)),
             None => Some(i128::from(*total)),
         }

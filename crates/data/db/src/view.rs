@@ -237,7 +237,8 @@ impl<P: Pages> View<P> {
         }
     }
 
-    /// Keys of documents whose indexed field `path` holds a scalar within `bounds` (JSON values), in the field's order.
+    /// Keys of documents whose indexed field `path` holds a scalar within `bounds` (JSON values), in the field's order. Texts are told
+    /// apart by their first 512 bytes: what is alike in those counts as within.
     pub fn find(
         &self,
         sub: &Sub,
@@ -254,11 +255,13 @@ impl<P: Pages> View<P> {
         let first = match from {
             Bound::Unbounded => prefix.clone(),
             Bound::Included(value) => at(value),
+            Bound::Excluded(value) if is_long(value) => at(value),
             Bound::Excluded(value) => row::end(&at(value)).unwrap_or_default(),
         };
         let end = match to {
             Bound::Unbounded => row::end(&prefix),
             Bound::Included(value) => row::end(&at(value)),
+            Bound::Excluded(value) if is_long(value) => row::end(&at(value)),
             Bound::Excluded(value) => Some(at(value)),
         };
         if end.as_ref().is_some_and(|end| *end <= first) {
@@ -318,4 +321,8 @@ impl<P: Pages> View<P> {
 
 fn bound_from(prefix: &[u8], from: &[u8], bound: &impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     if from.is_empty() { prefix.to_vec() } else { bound(from) }
+}
+
+fn is_long(value: &serde_json::Value) -> bool {
+    value.as_str().is_some_and(|text| text.len() > index::MAX_TERM)
 }

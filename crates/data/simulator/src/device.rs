@@ -4,6 +4,7 @@ use cloudpal_db::{
     Advanced, Batch, Identity, KeepError, Logs, LogsError, Replica, WriteError, WriterId, Written,
 };
 use cloudpal_sorted::{Options, Sorted};
+use std::cell::Cell;
 
 /// One device: its disk, its clock and its copy of the database.
 pub struct Device {
@@ -19,20 +20,36 @@ pub struct Device {
     pub side: u64,
     /// It was restored from a backup, and has not met anybody since.
     pub restored: bool,
-    /// It is not coming back.
-    pub gone: bool,
 }
 
-/// The logs on a disk.
-pub struct OnDisk<'a>(pub &'a Disk);
+/// The logs on a disk, for one look at them: whoever reads for ever is stopped, so that a world always ends.
+pub struct OnDisk<'a> {
+    disk: &'a Disk,
+    left: Cell<u64>,
+}
+
+/// Blocks that one look may take. The logs of a world have some thousands, and they are read anew at a cut.
+const READS: u64 = 1_000_000;
+
+impl<'a> OnDisk<'a> {
+    /// One look at the logs on `disk`.
+    pub const fn new(disk: &'a Disk) -> Self {
+        OnDisk { disk, left: Cell::new(READS) }
+    }
+}
 
 impl Logs for OnDisk<'_> {
     fn length(&self, writer: &WriterId) -> u64 {
-        self.0.length(writer)
+        self.disk.length(writer)
     }
 
     fn block(&self, writer: &WriterId, position: u64) -> Result<Option<Bytes>, LogsError> {
-        Ok(self.0.get(writer, position))
+        let Some(left) = self.left.get().checked_sub(1) else {
+            let source = format!("{READS} blocks were read, and no end").into();
+            return Err(LogsError { client: writer.client(), position, source });
+        };
+        self.left.set(left);
+        Ok(self.disk.get(writer, position))
     }
 }
 
@@ -41,7 +58,7 @@ impl Device {
     pub fn open(database: WriterId, me: Identity, disk: Disk) -> Result<Self, KeepError> {
         let sorted = Sorted::open(disk.clone(), Options { memory: 1 << 20, ..Options::default() })?;
         let replica = Replica::open(database, me.clone(), sorted)?;
-        Ok(Device { me, disk, replica, skew_ms: 0, side: 0, restored: false, gone: false })
+        Ok(Device { me, disk, replica, skew_ms: 0, side: 0, restored: false })
     }
 
     /// Its clock when it is `now_ms` in truth.
@@ -51,7 +68,7 @@ impl Device {
 
     /// Reads what came.
     pub fn advance(&mut self, now_ms: u64) -> Result<Advanced, KeepError> {
-        self.replica.advance(&OnDisk(&self.disk), self.clock(now_ms))
+        self.replica.advance(&OnDisk::new(&self.disk), self.clock(now_ms))
     }
 
     /// Writes batches as one.

@@ -112,6 +112,17 @@ impl Disk {
         left
     }
 
+    /// A copy with the logs only, and of those not `block`.
+    pub fn without(&self, (writer, position): (WriterId, u64)) -> Disk {
+        let left = self.without_pages();
+        left.state().logs.entry(writer).or_default().remove(&position);
+        left.state()
+            .journal
+            .retain(|write| !matches!(write, Write::Blocks(of, at, _) if (*of, *at) == (writer, position)));
+        left.sync();
+        left
+    }
+
     /// A copy as a backup makes one.
     pub fn copy(&self) -> Disk {
         self.crash(usize::MAX / 2)

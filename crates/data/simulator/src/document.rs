@@ -50,7 +50,8 @@ fn children<'a>(rows: &BTreeMap<&'a [u8], &Bytes>, path: &[u8], kind: u8) -> Vec
         .collect()
 }
 
-fn plain(name: &[u8]) -> String {
+/// Takes the escapes out of a name.
+pub(crate) fn plain(name: &[u8]) -> String {
     let mut bytes = Vec::new();
     let mut rest = name.iter().copied();
     while let Some(byte) = rest.next() {

@@ -2,7 +2,7 @@ use crate::disk::Disk;
 use crate::model::{Model, can_conflict, text};
 use crate::world::{Counts, Trouble, World, trouble};
 use bytes::Bytes;
-use cloudpal_db::{Kind, Range, Sub, Version, View, WriterId};
+use cloudpal_db::{Dot, Kind, Range, Sub, Version, View, WriterId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -25,9 +25,34 @@ pub struct Verdict {
 
 /// Plays the world of a seed to its end and judges it.
 pub fn play(seed: u64, steps: u64) -> Result<Verdict, Trouble> {
+    play_aloud(seed, steps, &mut drop)
+}
+
+/// As [`play`], telling what happens before it does.
+pub fn play_aloud(seed: u64, steps: u64, tell: &mut dyn FnMut(String)) -> Result<Verdict, Trouble> {
     let mut world = World::new(seed)?;
-    world.run(steps)?;
+    world.run(steps, tell)?;
     world.heal()?;
+    world.tell_standing(tell)?;
+    world.judge()
+}
+
+/// What can be done to a world behind the back of the database, to see whether the judge notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// One copy never gets a block that the others have.
+    BlockWithheld,
+    /// A block that was said to last is taken from every disk.
+    BlockLost,
+}
+
+/// As [`play`], with a flaw put in before the judgement: anything but trouble means that the judge is blind, or that the world of this
+/// seed has no block that would tell.
+pub fn play_with(flaw: Flaw, seed: u64, steps: u64) -> Result<Verdict, Trouble> {
+    let mut world = World::new(seed)?;
+    world.run(steps, &mut drop)?;
+    world.heal()?;
+    world.spoil(flaw)?;
     world.judge()
 }
 
@@ -39,9 +64,7 @@ impl World {
             (device.skew_ms, device.side) = (0, 0);
         }
         for _ in 0..100 {
-            while self.has_asking() {
-                self.admit_by(0)?;
-            }
+            self.admit_all()?;
             let before = self.heads();
             for from in 0..self.devices.len() {
                 for to in 0..self.devices.len() {
@@ -56,7 +79,7 @@ impl World {
                 return Ok(());
             }
         }
-        Err(Trouble::Wrong("the devices never came to rest".to_owned()))
+        Err(Trouble::Stuck("the devices never came to rest".to_owned()))
     }
 
     fn heads(&self) -> Vec<(cloudpal_db::Heads, u64)> {
@@ -72,7 +95,7 @@ impl World {
                     if let Some(block) = device.disk.get(&writer, position) {
                         let known = logs.entry(writer).or_default().insert(position, block.clone());
                         if known.is_some_and(|known| known != block) {
-                            return wrong(format!(
+                            return diverged(format!(
                                 "two devices have different blocks {position} of {writer}"
                             ));
                         }
@@ -82,13 +105,20 @@ impl World {
         }
         for (writer, position) in &self.acknowledged {
             if logs.get(writer).is_none_or(|log| !log.contains_key(position)) {
-                return wrong(format!("block {position} of {writer} was said to last and is lost"));
+                return lost_write(*position, writer);
             }
         }
         let logs = logs.into_iter().map(|(writer, log)| (writer, log.into_values().collect())).collect();
         let model = Model::of(self.devices[0].replica.database(), &logs, &self.secrets);
+        for (writer, position) in &self.acknowledged {
+            let dot = Dot { client: writer.client(), position: *position };
+            let cut = model.limits.get(&dot.client).is_some_and(|limit| *limit <= dot.position);
+            if !cut && !model.entries.contains(&dot) && !self.narrowed.contains(&dot.client) {
+                return lost_write(*position, writer);
+            }
+        }
         let mut verdict = Verdict {
-            entries: model.entries,
+            entries: model.entries.len() as u64,
             rows: model.rows.len() as u64,
             acknowledged: self.acknowledged.len() as u64,
             counts: self.counts,
@@ -105,7 +135,7 @@ impl World {
             let hash = view.state_hash().map_err(|source| trouble(at, "read its view", source))?;
             if first.is_some_and(|first| first != hash) {
                 self.compare(at, &view, &model)?;
-                return wrong(format!("device {at} shows something else than the others"));
+                return diverged(format!("device {at} shows something else than the others"));
             }
             if first.replace(hash).is_none() {
                 verdict.conflicts = self.compare(at, &view, &model)?;
@@ -132,7 +162,9 @@ impl World {
                 let shown: Vec<_> =
                     shown.iter().filter(|(key, value)| wanted.get(*key) != Some(value)).collect();
                 let wanted: Vec<_> = wanted.iter().collect();
-                return wrong(format!("device {at} shows {shown:?} in {sub}, and it should be {wanted:?}"));
+                return diverged(format!(
+                    "device {at} shows {shown:?} in {sub}, and it should be {wanted:?}"
+                ));
             }
             if !can_conflict(sub.kind()) {
                 continue;
@@ -143,7 +175,7 @@ impl World {
                 found.into_iter().map(|conflict| ((conflict.key, conflict.path), conflict.lost)).collect();
             let lost = lost(model, &sub);
             if found != lost {
-                return wrong(format!(
+                return diverged(format!(
                     "device {at} has the conflicts {found:?} in {sub}, and it should be {lost:?}"
                 ));
             }
@@ -152,8 +184,12 @@ impl World {
     }
 }
 
-fn wrong<T>(what: String) -> Result<T, Trouble> {
-    Err(Trouble::Wrong(what))
+fn diverged<T>(what: String) -> Result<T, Trouble> {
+    Err(Trouble::Diverged(what))
+}
+
+fn lost_write<T>(position: u64, writer: &WriterId) -> Result<T, Trouble> {
+    Err(Trouble::Lost(format!("block {position} of {writer} was said to last and is lost")))
 }
 
 /// What a sub-database must show.
@@ -164,7 +200,8 @@ fn wanted(model: &Model, sub: &Sub) -> BTreeMap<Bytes, Bytes> {
         Kind::Set => {
             let mut sets: BTreeMap<Bytes, Vec<String>> = BTreeMap::new();
             for ((_, key, member), _) in rows {
-                sets.entry(key.clone()).or_default().push(String::from_utf8_lossy(member).into_owned());
+                let member = &member[..member.len() - 2];
+                sets.entry(key.clone()).or_default().push(crate::document::plain(member));
             }
             let json = |members: Vec<String>| serde_json::Value::from(members).to_string().into();
             sets.into_iter().map(|(key, members)| (key, json(members))).collect()

@@ -24,6 +24,6 @@ mod world;
 pub use device::{Device, OnDisk};
 pub use dice::Dice;
 pub use disk::Disk;
-pub use judge::{Verdict, play};
+pub use judge::{Flaw, Verdict, play, play_aloud, play_with};
 pub use model::{Model, Row, Visible};
 pub use world::{Counts, Trouble, World};

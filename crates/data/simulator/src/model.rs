@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An entry as a log has it.
 struct Placed {
     dot: Dot,
-    end: u64,
     /// Everything it has seen, of its own log everything before it.
     seen: Heads,
     entry: Entry,
@@ -41,7 +40,9 @@ pub struct Model {
     /// The updates of each text, in the writers' order.
     pub texts: BTreeMap<(Sub, Bytes), Vec<Bytes>>,
     /// Entries that count.
-    pub entries: u64,
+    pub entries: BTreeSet<Dot>,
+    /// Of how many blocks of each member's log anything counts.
+    pub limits: BTreeMap<ClientId, u64>,
 }
 
 #[derive(Clone)]
@@ -60,7 +61,11 @@ impl Model {
                 read(*client, *writer, log, allowed, secrets, &mut entries);
             }
         }
-        let mut model = Model { entries: entries.len() as u64, ..Model::default() };
+        let mut model = Model {
+            entries: entries.iter().map(|placed| placed.dot).collect(),
+            limits: allowed.iter().map(|(client, (_, allowed))| (*client, allowed.limit)).collect(),
+            ..Model::default()
+        };
         model.rows(&entries);
         model.count(&entries);
         model.collect(&entries);
@@ -68,15 +73,17 @@ impl Model {
     }
 
     fn rows(&mut self, entries: &[Placed]) {
-        let mut ops: Vec<(usize, usize)> = Vec::new();
+        let mut ops: BTreeMap<&Sub, Vec<(usize, usize)>> = BTreeMap::new();
         for (at, placed) in entries.iter().enumerate() {
-            ops.extend((0..placed.entry.ops.len()).map(|op| (at, op)));
+            for (nth, op) in placed.entry.ops.iter().enumerate() {
+                ops.entry(placed.entry.sub(op)).or_default().push((at, nth));
+            }
         }
-        for (at, nth) in &ops {
+        for (at, nth) in ops.values().flatten() {
             let placed = &entries[*at];
             let op = &placed.entry.ops[*nth];
             let Some((row, value)) = written(&placed.entry, op) else { continue };
-            let gone = ops.iter().any(|(other, other_nth)| {
+            let gone = ops[&row.0].iter().any(|(other, other_nth)| {
                 let over = &entries[*other];
                 let later = if at == other { other_nth > nth } else { over.seen.contains(placed.dot) };
                 later && covers(&over.entry, &over.entry.ops[*other_nth], &row)
@@ -92,35 +99,35 @@ impl Model {
     }
 
     fn count(&mut self, entries: &[Placed]) {
-        let mut totals: BTreeMap<(Sub, Bytes, ClientId), (u64, i64)> = BTreeMap::new();
-        let mut bases: BTreeMap<(Sub, Bytes, ClientId), (u64, i64)> = BTreeMap::new();
+        type Counted = BTreeMap<(Sub, Bytes, ClientId), ((u64, u32), i64)>;
+        let (mut totals, mut bases) = (Counted::new(), Counted::new());
         for placed in entries {
-            for op in &placed.entry.ops {
+            for (change, op) in (0..).zip(&placed.entry.ops) {
                 let sub = placed.entry.sub(op);
                 match op {
                     Op::Total { key, total, .. } => {
                         let place = (sub.clone(), key.clone(), placed.dot.client);
-                        let last = totals.entry(place).or_insert((0, 0));
-                        if placed.dot.position >= last.0 {
-                            *last = (placed.dot.position, *total);
+                        let at = (placed.dot.position, change);
+                        let last = totals.entry(place).or_insert((at, *total));
+                        if at >= last.0 {
+                            *last = (at, *total);
                         }
                     }
                     Op::Reset { key, bases: seen, .. } => {
                         for base in seen {
                             let place = (sub.clone(), key.clone(), base.client);
-                            let known = bases.entry(place).or_insert((0, 0));
-                            if base.position >= known.0 {
-                                *known = (base.position, base.total);
-                            }
+                            let seen = ((base.position, base.change), base.total);
+                            let known = bases.entry(place).or_insert(seen);
+                            *known = seen.max(*known);
                         }
                     }
                     _ => {}
                 }
             }
         }
-        for ((sub, key, client), (position, total)) in totals {
+        for ((sub, key, client), (place, total)) in totals {
             let base = bases.get(&(sub.clone(), key.clone(), client)).copied();
-            if base.is_some_and(|(at, _)| at >= position) {
+            if base.is_some_and(|(at, _)| at >= place) {
                 continue;
             }
             let part = i128::from(total) - i128::from(base.map_or(0, |(_, total)| total));
@@ -202,9 +209,9 @@ fn read(
         seen.see(client, position);
         if entry.ops.iter().all(|op| may(allowed, entry.sub(op), entry.stamp.wall_ms)) {
             let dot = Dot { client, position };
-            entries.push(Placed { dot, end: behind, seen: seen.clone(), entry });
+            entries.push(Placed { dot, seen: seen.clone(), entry });
         }
-        seen.see(client, entries.last().map_or(behind, |placed| placed.end.max(behind)));
+        seen.see(client, behind);
     }
 }
 
@@ -253,7 +260,10 @@ fn members(
     let mut members = BTreeMap::new();
     members.insert(database.client(), (database, Allowed { admission: None, limit: u64::MAX }));
     let by = |key: PublicKey| records.iter().filter(move |(signed, ..)| signed.signer() == key);
-    for (_, record, _) in by(owner) {
+    let mut word: Vec<(u64, [u8; 32], &Record)> =
+        by(owner).map(|(signed, record, _)| (record.signed_ms, signed.digest(), record)).collect();
+    word.sort_by_key(|(signed_ms, digest, _)| (*signed_ms, *digest));
+    for (_, _, record) in word {
         admit(&mut members, record);
     }
     let owner_cuts: Vec<&Cut> = by(owner).filter_map(|(_, record, _)| cut(record)).collect();
@@ -277,15 +287,17 @@ fn members(
             (*client, signer, allowed.limit)
         })
         .collect();
-    let word: Vec<&Record> = records
+    let mut word: Vec<(u64, [u8; 32], &Record)> = records
         .iter()
         .filter(|(signed, _, dot)| {
             managers.iter().any(|(client, signer, limit)| {
                 *signer == signed.signer() && dot.client == *client && dot.position < *limit
             })
         })
-        .map(|(_, record, _)| record)
+        .map(|(signed, record, _)| (record.signed_ms, signed.digest(), record))
         .collect();
+    word.sort_by_key(|(signed_ms, digest, _)| (*signed_ms, *digest));
+    let word: Vec<&Record> = word.into_iter().map(|(_, _, record)| record).collect();
     let known: BTreeSet<ClientId> = members.keys().copied().collect();
     for record in &word {
         if let Says::Admit(admission) = &record.says

@@ -54,10 +54,11 @@ fn edit(dice: &mut Dice, batch: &mut Batch, sub: &Sub) {
             }
         }
         Kind::Set => {
-            let member = format!("m{}", dice.below(5));
+            // One begins with the other, and one is empty.
+            let member = (*dice.pick(&["", "m", "m1", "m10", "n\0"])).to_owned();
             match dice.below(4) {
                 0 => batch.exclude(sub, key, member),
-                1 => batch.put(sub, key, json!([member, "m1"]).to_string()),
+                1 => batch.put(sub, key, json!([member, "m1", "m"]).to_string()),
                 _ => batch.include(sub, key, member),
             };
         }

@@ -1,11 +1,12 @@
 use crate::device::Device;
 use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::judge::Flaw;
 use crate::plan::batch;
 use bytes::Bytes;
 use cloudpal_core::{AgreementSecret, Secret, SigningKey};
 use cloudpal_db::record::{Candidate, Rights, Role};
-use cloudpal_db::{Identity, KeepError, Replica, WriteError, WriterId};
+use cloudpal_db::{ClientId, Identity, KeepError, Replica, WriteError, WriterId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Devices, the network between them, and chance.
@@ -21,6 +22,8 @@ pub struct World {
     pub(crate) acknowledged: BTreeSet<(WriterId, u64)>,
     backups: BTreeMap<usize, Disk>,
     asking: Vec<(Candidate, Rights)>,
+    /// Members whose rights were changed when they had written.
+    pub(crate) narrowed: BTreeSet<ClientId>,
     pub(crate) counts: Counts,
 }
 
@@ -58,9 +61,15 @@ pub enum Trouble {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What came out is not what must.
+    /// What a copy shows is not what it must.
     #[error("{0}")]
-    Wrong(String),
+    Diverged(String),
+    /// A write that was said to last is gone.
+    #[error("{0}")]
+    Lost(String),
+    /// There is no end to it.
+    #[error("{0}")]
+    Stuck(String),
 }
 
 const HOUR: i64 = 3_600_000;
@@ -77,6 +86,7 @@ impl World {
             acknowledged: BTreeSet::new(),
             backups: BTreeMap::new(),
             asking: Vec::new(),
+            narrowed: BTreeSet::new(),
             counts: Counts::default(),
         };
         let owner = SigningKey::from_secret(&world.secret());
@@ -90,8 +100,12 @@ impl World {
         let mut founder = opened(0, Device::open(me.writer, me, disk))?;
         said(0, "read its own log", founder.advance(now_ms))?;
         world.devices.push(founder);
-        for _ in 0..=world.dice.below(3) {
+        for _ in 0..=world.dice.below(7) {
             world.join()?;
+        }
+        world.admit_all()?;
+        for at in 1..world.devices.len() {
+            world.exchange(0, at, 101)?;
         }
         Ok(world)
     }
@@ -113,55 +127,108 @@ impl World {
         self.devices[0].replica.database()
     }
 
-    /// Does `steps` random things.
-    pub fn run(&mut self, steps: u64) -> Result<(), Trouble> {
-        for _ in 0..steps {
-            self.step()?;
+    /// Does `steps` random things, and tells each before it is done.
+    pub fn run(&mut self, steps: u64, tell: &mut dyn FnMut(String)) -> Result<(), Trouble> {
+        for step in 0..steps {
+            self.now_ms += self.dice.below(30_000);
+            let at = self.dice.below(self.devices.len() as u64) as usize;
+            let roll = self.dice.below(100);
+            tell(format!("{step}: {}", self.story(at, roll)));
+            self.step(at, roll)?;
         }
         Ok(())
     }
 
-    fn step(&mut self) -> Result<(), Trouble> {
-        self.now_ms += self.dice.below(30_000);
-        let at = self.dice.below(self.devices.len() as u64) as usize;
-        match self.dice.below(100) {
-            0..=39 => self.write(at),
-            40..=69 => {
+    /// Tells how far each device has come, and what it waits for.
+    pub(crate) fn tell_standing(&mut self, tell: &mut dyn FnMut(String)) -> Result<(), Trouble> {
+        let now_ms = self.now_ms;
+        for (at, device) in self.devices.iter_mut().enumerate() {
+            let advanced = said(at, "read the logs", device.advance(now_ms))?;
+            tell(format!("device {at} ({}) at last: {advanced:?}", device.me.client()));
+            for (client, member) in device.replica.members().iter() {
+                let (read, length) =
+                    (device.replica.heads().get(client), device.disk.length(&member.writer()));
+                let limit = member.cut.as_ref().map(|cut| cut.length);
+                tell(format!(
+                    "  {client}: {read} of {length} blocks read, cut at {limit:?}, {:?}",
+                    member.rights
+                ));
+            }
+            for refusal in device.replica.refusals() {
+                tell(format!("  {refusal:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is about to happen, and to whom.
+    fn story(&self, at: usize, roll: u64) -> String {
+        let what = match roll {
+            0..=44 => "writes",
+            45..=69 => "hears of another",
+            70..=73 => "reads",
+            74..=78 => "loses power",
+            79..=81 => "compacts",
+            82..=84 => "sees the network part",
+            85..=86 => "has its clock set",
+            87 => "is backed up",
+            88 => "comes back from a backup",
+            89..=91 => "sees somebody cut",
+            92 => "gets other rights",
+            93..=94 => "does chores",
+            _ => "sees somebody admitted",
+        };
+        let Device { me, replica, side, skew_ms, .. } = &self.devices[at];
+        let (heads, hours) = (replica.heads(), skew_ms / HOUR);
+        let heads: Vec<String> = heads.iter().map(|(client, length)| format!("{client}:{length}")).collect();
+        format!(
+            "device {at} ({}, side {side}, clock {hours:+} h) {what}; it has {}",
+            me.client(),
+            heads.join(" ")
+        )
+    }
+
+    fn step(&mut self, at: usize, roll: u64) -> Result<(), Trouble> {
+        match roll {
+            0..=44 => self.write(at),
+            45..=69 => {
                 let other = self.dice.below(self.devices.len() as u64) as usize;
                 self.exchange(other, at, 100)
             }
-            70..=77 => self.read(at),
-            78..=83 => self.crash(at),
-            84..=87 => self.compact(at),
-            88..=90 => {
+            70..=73 => self.read(at),
+            74..=78 => self.crash(at),
+            79..=81 => self.compact(at),
+            82..=84 => {
                 let sides = 1 + self.dice.below(3);
                 for device in &mut self.devices {
                     device.side = self.dice.below(sides);
                 }
                 Ok(())
             }
-            91..=92 => {
+            85..=86 => {
                 // Hours off, and back again.
                 let hours = self.dice.below(11) as i64 - 5;
                 self.devices[at].skew_ms = hours * HOUR;
                 Ok(())
             }
-            93 => {
+            87 => {
                 self.devices[at].disk.sync();
                 self.backups.insert(at, self.devices[at].disk.copy());
                 Ok(())
             }
-            94 => self.restore(at),
-            95 => self.cut(),
-            96 if self.devices.len() < 8 => self.join(),
+            88 => self.restore(at),
+            89..=91 => self.cut(),
+            92 => self.change_rights(at),
+            93..=94 => self.tend(at).map(drop),
+            95 if self.devices.len() < 8 => self.join(),
             _ => self.admit(),
         }
     }
 
     fn write(&mut self, at: usize) -> Result<(), Trouble> {
-        let device = &self.devices[at];
-        if device.gone || device.restored {
-            return Ok(());
+        if self.devices[at].restored {
+            let other = self.dice.below(self.devices.len() as u64) as usize;
+            return self.exchange(other, at, 100);
         }
         self.read(at)?;
         let count = 1 + self.dice.below(3);
@@ -194,8 +261,15 @@ impl World {
                     }
                 }
             }
-            Err(WriteError::RolledBack) => self.come_back(at)?,
-            Err(WriteError::NotAdmitted | WriteError::Cut | WriteError::NoKey) => self.counts.refused += 1,
+            Err(WriteError::RolledBack | WriteError::SeenMore { .. }) => self.come_back(at)?,
+            // Who was removed asks again, with a new log.
+            Err(WriteError::Cut) if at > 0 && self.dice.one_in(2) => self.come_back(at)?,
+            Err(WriteError::NotAdmitted) => {
+                self.counts.refused += 1;
+                self.admit()?;
+                self.exchange(0, at, 100)?;
+            }
+            Err(WriteError::Cut | WriteError::NoKey) => self.counts.refused += 1,
             Err(source) => return Err(trouble(at, "write", source)),
         }
         if self.dice.one_in(8) {
@@ -213,11 +287,7 @@ impl World {
     /// What `from` has goes to `to`, some of it not, some twice, in any order.
     pub(crate) fn exchange(&mut self, from: usize, to: usize, percent: u64) -> Result<(), Trouble> {
         let (giver, taker) = (&self.devices[from], &self.devices[to]);
-        if from == to
-            || giver.gone
-            || taker.gone
-            || (percent < 100 || giver.side != taker.side) && percent != 101
-        {
+        if from == to || (percent < 100 || giver.side != taker.side) && percent != 101 {
             return Ok(());
         }
         // Nobody is told what a crash could still undo.
@@ -258,9 +328,9 @@ impl World {
     fn reopen(&mut self, at: usize, disk: Disk) -> Result<(), Trouble> {
         let database = self.database();
         let old = &self.devices[at];
-        let (skew_ms, side, gone, restored) = (old.skew_ms, old.side, old.gone, old.restored);
+        let (skew_ms, side, restored) = (old.skew_ms, old.side, old.restored);
         let device = opened(at, Device::open(database, old.me.clone(), disk))?;
-        self.devices[at] = Device { skew_ms, side, gone, restored, ..device };
+        self.devices[at] = Device { skew_ms, side, restored, ..device };
         self.read(at)
     }
 
@@ -294,14 +364,47 @@ impl World {
 
     fn join(&mut self) -> Result<(), Trouble> {
         let me = self.identity(None);
-        let role = *self.dice.pick(&[Role::Writer, Role::Writer, Role::Writer, Role::Manager, Role::Reader]);
-        let scope = if self.dice.one_in(4) { vec!["a".to_owned()] } else { Vec::new() };
-        let until_ms = self.dice.one_in(6).then(|| self.now_ms + self.dice.below(3_000_000));
-        self.asking.push((me.candidate(), Rights { role, scope, until_ms }));
+        let rights = self.rights();
+        self.asking.push((me.candidate(), rights));
         let at = self.devices.len();
         let device = opened(at, Device::open(self.database(), me, Disk::default()))?;
         self.devices.push(device);
         self.admit()
+    }
+
+    /// Random rights, mostly those of a writer.
+    fn rights(&mut self) -> Rights {
+        let roles = [
+            Role::Writer,
+            Role::Writer,
+            Role::Writer,
+            Role::Writer,
+            Role::Manager,
+            Role::Manager,
+            Role::Reader,
+        ];
+        let role = *self.dice.pick(&roles);
+        let scope = if self.dice.one_in(6) { vec!["a".to_owned()] } else { Vec::new() };
+        let until_ms = self.dice.one_in(8).then(|| self.now_ms + self.dice.below(3_000_000));
+        Rights { role, scope, until_ms }
+    }
+
+    /// The owner says anew what a member may do, from its first entry on.
+    fn change_rights(&mut self, at: usize) -> Result<(), Trouble> {
+        let member = self.devices[0].replica.member(&self.devices[at].me.writer);
+        let Some(candidate) = member.filter(|_| at > 0).map(|member| member.candidate) else { return Ok(()) };
+        self.narrowed.insert(candidate.writer().client());
+        let rights = self.rights();
+        self.asking.push((candidate, rights));
+        self.admit_by(0)
+    }
+
+    /// The owner admits all who ask.
+    pub(crate) fn admit_all(&mut self) -> Result<(), Trouble> {
+        for _ in 0..self.asking.len() {
+            self.admit_by(0)?;
+        }
+        Ok(())
     }
 
     /// The owner, or a manager, admits one who asks.
@@ -311,10 +414,6 @@ impl World {
         }
         let by = if self.dice.one_in(3) { self.dice.below(self.devices.len() as u64) as usize } else { 0 };
         self.admit_by(by)
-    }
-
-    pub(crate) fn has_asking(&self) -> bool {
-        !self.asking.is_empty()
     }
 
     /// As [`admit`](Self::admit), by a certain device.
@@ -348,7 +447,7 @@ impl World {
         let length = device.disk.length(&device.me.writer);
         match device.replica.carry(records, length) {
             Ok(blocks) => device.append(length, &blocks),
-            Err(WriteError::RolledBack) => return self.come_back(by),
+            Err(WriteError::RolledBack | WriteError::SeenMore { .. }) => return self.come_back(by),
             Err(source) => return Err(trouble(by, "carry a record", source)),
         }
         self.read(by)
@@ -358,14 +457,18 @@ impl World {
     fn cut(&mut self) -> Result<(), Trouble> {
         let by = if self.dice.one_in(2) { self.dice.below(self.devices.len() as u64) as usize } else { 0 };
         let victim = self.dice.below(self.devices.len() as u64) as usize;
-        if victim == 0 || victim == by || self.counts.cuts >= 3 || self.devices[by].restored {
+        if victim == 0 || victim == by || self.counts.cuts >= 4 || self.devices[by].restored {
             return Ok(());
         }
         self.read(by)?;
         let now_ms = self.devices[by].clock(self.now_ms);
         let client = self.devices[victim].me.client();
         let device = &self.devices[by];
-        let length = device.replica.heads().get(client);
+        let mut length = device.replica.heads().get(client);
+        if self.dice.one_in(4) {
+            // Less than it has seen itself: what builds on the rest stays.
+            length = self.dice.below(length + 1);
+        }
         let (dice, secrets) = (&mut self.dice, &mut self.secrets);
         let records = device
             .replica
@@ -379,6 +482,34 @@ impl World {
                 WriteError::NotManager | WriteError::NotAdmitted | WriteError::Cut | WriteError::NoMember,
             ) => Ok(()),
             Err(source) => Err(trouble(by, "cut a member", source)),
+        }
+    }
+
+    /// Puts a flaw into the world, if there is a block that would tell.
+    pub(crate) fn spoil(&mut self, flaw: Flaw) -> Result<(), Trouble> {
+        match flaw {
+            Flaw::BlockWithheld => {
+                let Some(at) =
+                    (1..self.devices.len()).rev().find(|at| self.devices[*at].replica.is_writable())
+                else {
+                    return Ok(());
+                };
+                let device = &self.devices[at];
+                let others = device.disk.logs().into_iter().filter(|writer| *writer != device.me.writer);
+                let longest = others.max_by_key(|writer| device.disk.length(writer));
+                let Some(writer) = longest else { return Ok(()) };
+                let last = device.disk.length(&writer) - 1;
+                let disk = device.disk.without((writer, last));
+                self.reopen(at, disk)
+            }
+            Flaw::BlockLost => {
+                let Some(block) = self.acknowledged.first().copied() else { return Ok(()) };
+                for at in 0..self.devices.len() {
+                    let disk = self.devices[at].disk.without(block);
+                    self.reopen(at, disk)?;
+                }
+                Ok(())
+            }
         }
     }
 

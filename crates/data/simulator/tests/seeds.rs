@@ -1,19 +1,37 @@
 //! Two hundred worlds. A seed that fails is printed: `cargo xtask torture db --seed N` plays it again.
 
-use cloudpal_simulator::play;
+use cloudpal_simulator::{Flaw, Trouble, play, play_with};
+
+const STEPS: u64 = 150;
 
 #[test]
 fn two_hundred_worlds_come_to_the_same_view_as_the_model() {
-    let (mut entries, mut conflicts) = (0, 0);
+    let (mut entries, mut conflicts, mut copies) = (0, 0, 0);
+    let mut failed = Vec::new();
     for seed in 0..200 {
-        match play(seed, 150) {
+        match play(seed, STEPS) {
             Ok(verdict) => {
                 entries += verdict.entries;
                 conflicts += verdict.conflicts;
+                copies += verdict.copies;
             }
-            Err(error) => panic!("seed {seed}: {error} {:?}", std::error::Error::source(&error)),
+            Err(error) => {
+                failed.push(format!("seed {seed}: {error} {:?}", std::error::Error::source(&error)))
+            }
         }
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     // Otherwise nothing was shown.
-    assert!(entries > 4_000 && conflicts > 100, "{entries} entries, {conflicts} conflicts");
+    let seen = format!("{entries} entries, {conflicts} conflicts, {copies} copies");
+    assert!(entries > 8_000 && conflicts > 800 && copies >= 600, "{seen}");
+}
+
+#[test]
+fn a_block_withheld_or_lost_is_noticed() {
+    let withheld = (0..5)
+        .filter(|seed| matches!(play_with(Flaw::BlockWithheld, *seed, STEPS), Err(Trouble::Diverged(_))));
+    assert!(withheld.count() > 0);
+    let lost =
+        (0..5).filter(|seed| matches!(play_with(Flaw::BlockLost, *seed, STEPS), Err(Trouble::Lost(_))));
+    assert!(lost.count() > 0);
 }

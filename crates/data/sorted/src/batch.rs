@@ -4,7 +4,7 @@ use crate::table::Entry;
 pub const MAX_KEY: usize = 64 * 1024;
 
 /// Bytes of the longest value.
-pub const MAX_VALUE: usize = 64 * 1024 * 1024;
+pub const MAX_VALUE: usize = 1 << 30;
 
 /// Changes that are seen together or not at all. Later ones win over earlier ones.
 #[derive(Debug, Default)]

@@ -14,6 +14,8 @@ pub(crate) struct Edits {
     /// Makes the places of new elements different from all others: ends with a count.
     own: Vec<u8>,
     made: u32,
+    /// The place that was made last, and how much of it `between` found.
+    last: (Vec<u8>, usize),
 }
 
 /// One change of a row, by its path.
@@ -26,7 +28,7 @@ pub(crate) enum Edit {
 impl Edits {
     /// `own` is different for every entry of every writer.
     pub fn new(own: Vec<u8>) -> Self {
-        Edits { edits: Vec::new(), own, made: 0 }
+        Edits { edits: Vec::new(), own, made: 0, last: (Vec::new(), 0) }
     }
 
     fn set(&mut self, path: &[u8], value: Vec<u8>) {
@@ -42,7 +44,16 @@ impl Edits {
         let mut own = self.own.clone();
         own.extend_from_slice(&self.made.to_be_bytes());
         own.push(1);
-        between(low, high, &own)
+        let (last, found) = &self.last;
+        // Right behind the one made before, the count alone makes it later: a long array has short places.
+        let next = [&last[..*found], &own[..]].concat();
+        let place = if low == last && high.is_none_or(|high| next[..] < *high) {
+            next
+        } else {
+            between(low, high, &own)
+        };
+        self.last = (place.clone(), place.len() - own.len());
+        place
     }
 }
 
@@ -137,7 +148,8 @@ fn elements(old: &Node, new: &[Value], path: &mut Vec<u8>, edits: &mut Edits) ->
             }
             Step::Insert(new_at) => {
                 // The next of all that lie there, hidden ones too: places must not be given twice.
-                let high = old.elements.keys().find(|place| **place > low).cloned();
+                let behind = (std::ops::Bound::Excluded(&low[..]), std::ops::Bound::Unbounded);
+                let high = old.elements.range::<[u8], _>(behind).next().map(|(place, _)| place.clone());
                 let place = edits.place(&low, high.as_deref());
                 at(path, ELEMENT, &place, |path| diff(&Node::default(), &new[new_at], path, edits));
                 low = place;
@@ -275,6 +287,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_long_array_has_short_places() {
+        let mut edits = Edits::new(vec![7; 14]);
+        let array: Vec<u32> = (0..5_000).collect();
+        diff(&Node::default(), &json!(array), &mut Vec::new(), &mut edits);
+        let paths: Vec<Vec<u8>> = edits
+            .edits
+            .into_iter()
+            .filter_map(|edit| match edit {
+                Edit::Set(path, _) => Some(path),
+                Edit::Kill(_) => None,
+            })
+            .skip(1)
+            .collect();
+        assert!(paths.is_sorted() && paths.iter().all(|path| path.len() < 60), "{:?}", paths.last());
     }
 
     #[test]

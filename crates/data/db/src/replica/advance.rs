@@ -34,9 +34,6 @@ pub struct Advanced {
     pub locked: Vec<WriterId>,
 }
 
-/// Changed rows that are put into the view at once.
-const AT_ONCE: usize = 4096;
-
 /// Why a writer's next block was not dealt with.
 enum Halt {
     End,
@@ -83,7 +80,8 @@ impl<P: Pages> Replica<P> {
                         Stepped::On => moved = true,
                         Stepped::Over => return Ok(None),
                         Stepped::Halted(halt) => {
-                            let waits = matches!(halt, Halt::Due(_) | Halt::Behind | Halt::Locked);
+                            let waits = matches!(halt, Halt::Due(_) | Halt::Behind | Halt::Locked)
+                                || matches!(halt, Halt::End) && self.members.limit(client) < u64::MAX;
                             advanced.halted(self.writers[&client].id, halt);
                             match if waits { self.look_ahead(client, logs)? } else { Ahead::Nothing } {
                                 Ahead::Nothing => {}
@@ -94,7 +92,7 @@ impl<P: Pages> Replica<P> {
                         }
                     }
                     advanced.merged += self.feed - merged;
-                    if rows.len() >= AT_ONCE {
+                    if rows.is_large() {
                         rows = self.put(rows)?;
                     }
                 }
@@ -107,11 +105,12 @@ impl<P: Pages> Replica<P> {
     }
 
     /// Looks for records behind an entry that waits: who is a member does not have to wait for it, and the key that
-    /// it waits for may be among them.
+    /// it waits for may be among them. Also behind a cut, as members may have written under a key that a manager gave them there
+    /// before they knew that he was cut.
     fn look_ahead(&mut self, client: ClientId, logs: &dyn Logs) -> Result<Ahead, KeepError> {
         let Some(writer) = self.writers.get(&client) else { return Ok(Ahead::Nothing) };
         let (id, from) = (writer.id, writer.scanned.max(writer.read));
-        let end = logs.length(&id).min(self.members.limit(client));
+        let end = logs.length(&id);
         let (mut at, mut new) = (from, false);
         while at < end {
             let Some(bytes) = logs.block(&id, at).map_err(ReadError::from)? else { break };
@@ -131,17 +130,21 @@ impl<P: Pages> Replica<P> {
     }
 
     fn take_in(&mut self, records: Vec<SignedRecord>, at: Dot) -> bool {
-        let database = self.database;
+        let Some(founder) = self.founder else { return false };
+        let limit = self.members.limit(at.client);
         let mut new = false;
         for record in records {
-            new |= self.records.insert(&database, record, at);
+            match self.records.insert(&founder, record, at, limit) {
+                Ok(known) => new |= known,
+                Err(why) => self.refuse(at.client, at.position, Fault::Record(why)),
+            }
         }
         new
     }
 
     /// Puts merged rows into the view.
     fn put(&mut self, rows: Overlay<P>) -> Result<Overlay<P>, KeepError> {
-        if rows.len() > 0 {
+        if !rows.is_empty() {
             self.sorted.write(rows.into_batch());
             self.version += 1;
             self.keep()?;
@@ -180,7 +183,7 @@ impl<P: Pages> Replica<P> {
                     let over = new && self.members_changed();
                     return Ok(if over { Stepped::Over } else { Stepped::On });
                 }
-                Ok(Block::Part(first)) => match self.gather(logs, id, at, counts, &first)? {
+                Ok(Block::Part(first)) => match self.gather(logs, id, at, counts, first)? {
                     Gathered::Halted(halt) => return Ok(Stepped::Halted(halt)),
                     Gathered::Bad(position, fault) => {
                         self.refuse(client, position, fault);
@@ -188,7 +191,6 @@ impl<P: Pages> Replica<P> {
                         return Ok(Stepped::On);
                     }
                     Gathered::Whole(entry, last) => {
-                        self.claimed.merge(&entry.seen);
                         if client == self.me.client() {
                             // It was all taken in before, whatever the clock says now.
                             self.vouched.merge(&entry.seen);
@@ -236,43 +238,46 @@ impl<P: Pages> Replica<P> {
         id: WriterId,
         at: u64,
         counts: u64,
-        first: &Part,
+        first: Part,
     ) -> Result<Gathered, KeepError> {
         let Some(key) = self.keys.get(&first.epoch) else { return Ok(Gathered::Halted(Halt::Locked)) };
         if first.part != 0 {
             return Ok(Gathered::Bad(at, Fault::Entry("its first parts are missing".to_owned())));
         }
-        let last = at + first.parts - 1;
-        if last >= counts {
-            return Ok(Gathered::Bad(counts - 1, Fault::Entry("its log was cut within it".to_owned())));
-        }
-        let Some(mut text) = first.open(key, &id, at) else { return Ok(Gathered::Bad(at, Fault::Sealed)) };
-        for position in at + 1..=last {
+        let (epoch, count) = (first.epoch, first.parts);
+        let mut parts = vec![first];
+        // All of it is there before any of it is opened: it is asked for again with every block that comes.
+        for position in at + 1..at + count {
+            if position >= counts {
+                let fault = Fault::Entry("its log was cut within it".to_owned());
+                return Ok(Gathered::Bad(position - 1, fault));
+            }
             if position >= logs.length(&id) {
                 return Ok(Gathered::Halted(Halt::End));
             }
             let Some(bytes) = logs.block(&id, position).map_err(ReadError::from)? else {
                 return Ok(Gathered::Halted(Halt::Missing(position)));
             };
-            // What is no further part may be something of its own, so reading goes on with it.
-            let next = match Block::decode(&bytes) {
+            match Block::decode(&bytes) {
                 Ok(Block::Part(part))
-                    if part.part == position - at
-                        && part.parts == first.parts
-                        && part.epoch == first.epoch =>
+                    if (part.part, part.parts, part.epoch) == (position - at, count, epoch) =>
                 {
-                    part
+                    parts.push(part);
                 }
+                // What is no further part may be something of its own, so reading goes on with it.
                 _ => return Ok(Gathered::Bad(position - 1, Fault::Entry("a part is missing".to_owned()))),
-            };
-            match next.open(key, &id, position) {
+            }
+        }
+        let mut text = Vec::new();
+        for (position, part) in (at..).zip(&parts) {
+            match part.open(key, &id, position) {
                 Some(more) => text.raw(&more),
                 None => return Ok(Gathered::Bad(position, Fault::Sealed)),
             }
         }
-        let client = id.client();
+        let last = at + count - 1;
         Ok(match Entry::decode(&text.into()) {
-            Ok(entry) if entry.seen.get(client) > 0 => Gathered::Bad(last, Fault::Future),
+            Ok(entry) if entry.seen.get(id.client()) > 0 => Gathered::Bad(last, Fault::Future),
             Ok(entry) => Gathered::Whole(entry, last),
             Err(error) => Gathered::Bad(last, Fault::Entry(error.to_string())),
         })
@@ -286,7 +291,7 @@ impl<P: Pages> Replica<P> {
             return Err(missing.into());
         };
         let Ok(Block::Part(first)) = Block::decode(&bytes) else { return Ok(None) };
-        match self.gather(logs, writer.id, dot.position, u64::MAX, &first)? {
+        match self.gather(logs, writer.id, dot.position, u64::MAX, first)? {
             Gathered::Whole(entry, _) => Ok(Some(entry)),
             Gathered::Bad(..) => Ok(None),
             Gathered::Halted(_) => Err(missing.into()),
@@ -318,7 +323,8 @@ impl<P: Pages> Replica<P> {
         writer.seen.see(client, last + 1);
         let seen = writer.seen.clone();
         self.read_to(client, last + 1);
-        match self.members.get(client).map(|member| valid::check(&entry, member)) {
+        let own = Dot { client, position };
+        match self.members.get(client).map(|member| valid::check(&entry, member, own, &seen)) {
             Some(Ok(())) => self.merge(client, position, &entry, &seen, rows).map_err(KeepError::from)?,
             Some(Err(fault)) => self.refuse(client, position, fault),
             None => {}
@@ -354,14 +360,10 @@ impl<P: Pages> Replica<P> {
     fn has_read(&self, client: ClientId, length: u64) -> bool {
         let counts = match self.members.get(client) {
             Some(member) => member.limit(),
-            None if self.spoken_of(client) => 0,
+            None if self.records.speak_of(client) => 0,
             None => u64::MAX,
         };
         self.writers.get(&client).map_or(0, |writer| writer.read) >= length.min(counts)
-    }
-
-    fn spoken_of(&self, client: ClientId) -> bool {
-        self.records.iter().any(|held| held.record.about() == Some(client))
     }
 
     fn read_to(&mut self, client: ClientId, length: u64) {

@@ -28,7 +28,7 @@ use crate::wire::{Entry, EpochId, EpochKey, open_key};
 use crate::{ClientId, Heads, WriterId};
 use cloudpal_core::{AgreementSecret, SigningKey};
 use cloudpal_sorted::{Pages, Sorted};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Who this device is in a database.
 #[derive(Debug, Clone)]
@@ -81,8 +81,6 @@ pub struct Replica<P: Pages> {
     writers: BTreeMap<ClientId, Writer>,
     /// Of each writer: behind its last entry that was let in.
     latest: Heads,
-    /// Of each writer: as much as anybody says to have seen.
-    claimed: Heads,
     /// What this device's own entries say to have seen.
     vouched: Heads,
     clock: Clock,
@@ -92,6 +90,8 @@ pub struct Replica<P: Pages> {
     /// Rises when the view is built anew: cursors of before mean nothing then.
     generation: u64,
     refusals: VecDeque<Refusal>,
+    /// Writers whose word about this device's own log is not believed here.
+    disbelieved: BTreeSet<ClientId>,
     version: u64,
 }
 
@@ -136,13 +136,13 @@ impl<P: Pages> Replica<P> {
             keys: BTreeMap::new(),
             writers: BTreeMap::new(),
             latest: Heads::new(),
-            claimed: Heads::new(),
             vouched: Heads::new(),
             clock: Clock::default(),
             tally: Tally::default(),
             feed: 0,
             generation: 0,
             refusals: VecDeque::new(),
+            disbelieved: BTreeSet::new(),
             version: 0,
         };
         if let Some(mark) = replica.sorted.mark() {
@@ -213,6 +213,12 @@ impl<P: Pages> Replica<P> {
         &self.sorted
     }
 
+    /// From now on `client` is not believed when it says to have seen more of this device's log than there is. Only a person can know
+    /// that this device was not restored from a backup: if it was, writing on would give its log two histories.
+    pub fn disbelieve(&mut self, client: ClientId) {
+        self.disbelieved.insert(client);
+    }
+
     /// Whether the device's log may be written to.
     pub fn is_writable(&self) -> bool {
         self.standing().is_ok()
@@ -236,19 +242,36 @@ impl<P: Pages> Replica<P> {
     fn members_changed(&mut self) -> bool {
         let Some(founder) = &self.founder else { return false };
         let old = std::mem::replace(&mut self.members, Members::of(founder, &self.records));
-        for (client, member) in self.members.iter() {
-            self.writers.entry(client).or_insert_with(|| Writer::new(member.writer()));
-        }
         self.find_keys();
-        let members = &self.members;
-        old.iter().any(|(client, before)| {
-            let read = self.writers.get(&client).map_or(0, |writer| writer.read);
-            let now = members.get(client);
-            let same = now.is_some_and(|now| now.rights == before.rights && read <= now.limit());
-            // What was cut away may count again when a manager who had cut it loses the say.
-            let longer = before.cut.is_some() && now.is_some_and(|now| now.limit() > before.limit());
-            read > 0 && !same || longer && read >= before.limit()
-        })
+        let over = self.is_merged_otherwise(&old);
+        for (client, member) in self.members.iter() {
+            let writer = self.writers.entry(client).or_insert_with(|| Writer::new(member.writer()));
+            if writer.id != member.writer() {
+                *writer = Writer::new(member.writer());
+            }
+        }
+        over
+    }
+
+    /// Whether logs were read that would be read otherwise now than under `old`.
+    fn is_merged_otherwise(&self, old: &Members) -> bool {
+        let read = |client| self.writers.get(&client).map_or(0, |writer| writer.read);
+        let begun =
+            |client| self.writers.get(&client).is_some_and(|writer| writer.read.max(writer.scanned) > 0);
+        // Records in the log of somebody who has become a manager were passed over.
+        let speaks = self.members.managers.difference(&old.managers).any(|client| begun(*client));
+        speaks
+            || old.iter().any(|(client, before)| {
+                let now = self.members.get(client);
+                let same = now.is_some_and(|now| {
+                    now.rights == before.rights
+                        && now.candidate == before.candidate
+                        && read(client) <= now.limit()
+                });
+                // What was cut away may count again when a manager who had cut it loses the say.
+                let longer = before.cut.is_some() && now.is_some_and(|now| now.limit() > before.limit());
+                begun(client) && !same || longer && read(client) >= before.limit()
+            })
     }
 
     /// Opens what was sealed to this device.
@@ -293,10 +316,15 @@ impl<P: Pages> Replica<P> {
     }
 
     fn refuse(&mut self, client: ClientId, position: u64, fault: Fault) {
+        let refusal = Refusal { client, position, fault };
+        // A block that is looked at ahead of time is read again later.
+        if self.refusals.contains(&refusal) {
+            return;
+        }
         if self.refusals.len() >= REFUSALS {
             self.refusals.pop_front();
         }
-        self.refusals.push_back(Refusal { client, position, fault });
+        self.refusals.push_back(refusal);
     }
 }
 

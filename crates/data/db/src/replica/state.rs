@@ -12,7 +12,7 @@ use cloudpal_core::PublicKey;
 use cloudpal_sorted::Pages;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 type Pairs = Vec<(u64, u64)>;
 
@@ -22,7 +22,6 @@ pub(super) struct State {
     records: Vec<(SignedRecord, Pairs)>,
     writers: Vec<([u8; 32], u64, Pairs)>,
     latest: Pairs,
-    claimed: Pairs,
     clock: (u64, u64),
     conflicts: u64,
     indexes: Vec<(String, u8, String)>,
@@ -49,7 +48,6 @@ impl State {
                 .map(|writer| (writer.id.0, writer.read, pairs(&writer.seen)))
                 .collect(),
             latest: pairs(&replica.latest),
-            claimed: pairs(&replica.claimed),
             clock: (wall_ms, counter),
             conflicts: replica.tally.conflicts,
             indexes: replica
@@ -80,10 +78,14 @@ impl State {
     pub fn restore<P: Pages>(self, replica: &mut Replica<P>) {
         replica.founder = self.founder.map(|(candidate, owner)| Founder { candidate, owner });
         let mut records = Records::default();
-        for (signed, places) in self.records {
+        let owner = replica.founder.map(|founder| founder.owner);
+        // The owner's word first: it says whose else counts.
+        let (first, then): (Vec<_>, Vec<_>) =
+            self.records.into_iter().partition(|(signed, _)| Some(signed.signer()) == owner);
+        for (signed, places) in first.into_iter().chain(then) {
             for (client, position) in places {
-                if let Some(client) = ClientId::new(client) {
-                    records.insert(&replica.database, signed.clone(), Dot { client, position });
+                if let (Some(client), Some(founder)) = (ClientId::new(client), &replica.founder) {
+                    let _ = records.insert(founder, signed.clone(), Dot { client, position }, u64::MAX);
                 }
             }
         }
@@ -94,7 +96,6 @@ impl State {
             replica.writers.insert(id.client(), writer);
         }
         replica.latest = heads(self.latest);
-        replica.claimed = heads(self.claimed);
         replica.clock = Clock(Stamp { wall_ms: self.clock.0, counter: self.clock.1 });
         let mut tally = Tally { conflicts: self.conflicts, ..Tally::default() };
         for (name, kind, path) in self.indexes {

@@ -6,6 +6,7 @@ use crate::limits::MAX_ENTRY;
 use crate::merge::{Author, Merge, Tally};
 use crate::record::SignedRecord;
 use crate::rows::Overlay;
+use crate::valid;
 use crate::wire::{Block, Condition, Entry, Header, parts};
 use crate::{Dot, Heads, Stamp, value};
 use bytes::Bytes;
@@ -77,6 +78,7 @@ impl<P: Pages> Replica<P> {
             let made = self.entry(batch, entry, position, &mut prepared.rows, &mut prepared.tally);
             let made = made.and_then(|entry| {
                 let text = entry.encode();
+                debug_assert_eq!(Entry::decode(&text.clone().into()).as_ref(), Ok(&entry));
                 if text.len() > MAX_ENTRY { Err(WriteError::Batch(text.len())) } else { Ok((entry, text)) }
             });
             let result = match made {
@@ -134,8 +136,16 @@ impl<P: Pages> Replica<P> {
     fn check_length(&self, length: u64) -> Result<(), WriteError> {
         let me = self.me.client();
         let read = self.writers.get(&me).map_or(0, |writer| writer.read);
-        if self.claimed.get(me) > length || read > length {
+        if read > length {
             return Err(WriteError::RolledBack);
+        }
+        // Their entries wait, so there is at most one of each writer.
+        for (client, writer) in self.writers.iter().filter(|(client, _)| !self.disbelieved.contains(client)) {
+            if let Some(waiting) = &writer.waiting
+                && waiting.entry.seen.get(me) > length
+            {
+                return Err(WriteError::SeenMore { client: *client, position: writer.read });
+            }
         }
         if read < length { Err(WriteError::Waiting) } else { Ok(()) }
     }
@@ -205,6 +215,7 @@ impl<P: Pages> Replica<P> {
             derive.entry.conditions.push(Condition { sub, key: key.clone(), hash });
         }
         merge.finish()?;
+        debug_assert_eq!(valid::check(&entry, member, Dot { client: me, position }, &seen), Ok(()));
         Ok(entry)
     }
 }

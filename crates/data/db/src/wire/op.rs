@@ -76,8 +76,10 @@ pub enum Op {
 pub struct Base {
     /// Whose.
     pub client: ClientId,
-    /// Where in its log it was written.
+    /// Where in its log the entry with it begins.
     pub position: u64,
+    /// Which of the entry's changes it is: a batch may delete what it added itself.
+    pub change: u32,
     /// The total.
     pub total: i64,
 }
@@ -167,6 +169,7 @@ impl Op {
                 for base in bases {
                     base.client.write(out);
                     out.uint(base.position);
+                    out.uint(u64::from(base.change));
                     out.raw(&base.total.to_le_bytes());
                 }
             }
@@ -187,6 +190,8 @@ impl Op {
         let code = reader.byte()?;
         let sub = u32::try_from(reader.uint()?).map_err(|_| CodecError::Number)?;
         let key = |reader: &mut Reader<'_>| take(reader, whole, MAX_KEY, "a key");
+        // Behind the longest key lies one that is longer by a zero.
+        let bound = |reader: &mut Reader<'_>| take(reader, whole, MAX_KEY + 1, "a key");
         let path = |reader: &mut Reader<'_>| take(reader, whole, MAX_PATH, "a path");
         let value = |reader: &mut Reader<'_>| take(reader, whole, MAX_VALUE, "a value");
         Ok(match code {
@@ -194,15 +199,16 @@ impl Op {
             SET => Op::Set { sub, key: key(reader)?, path: path(reader)?, value: value(reader)? },
             DEL => Op::Kill { sub, key: key(reader)?, path: Bytes::new() },
             KILL => Op::Kill { sub, key: key(reader)?, path: path(reader)? },
-            CLEAR => Op::Clear { sub, from: key(reader)?, to: Some(key(reader)?) },
-            CLEAR_ALL => Op::Clear { sub, from: key(reader)?, to: None },
+            CLEAR => Op::Clear { sub, from: bound(reader)?, to: Some(bound(reader)?) },
+            CLEAR_ALL => Op::Clear { sub, from: bound(reader)?, to: None },
             TOTAL => Op::Total { sub, key: key(reader)?, total: number(reader)? },
             RESET => Op::Reset {
                 sub,
                 key: key(reader)?,
-                bases: reader.array(ClientId::LEN + 9, "totals", |reader| {
-                    let client = ClientId::read(reader)?;
-                    Ok(Base { client, position: reader.uint()?, total: number(reader)? })
+                bases: reader.array(ClientId::LEN + 10, "totals", |reader| {
+                    let (client, position) = (ClientId::read(reader)?, reader.uint()?);
+                    let change = u32::try_from(reader.uint()?).map_err(|_| CodecError::Number)?;
+                    Ok(Base { client, position, change, total: number(reader)? })
                 })?,
             },
             TEXT => Op::Text { sub, key: key(reader)?, update: value(reader)? },

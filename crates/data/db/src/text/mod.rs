@@ -1,10 +1,14 @@
 //! Text that several people edit at once, by `yrs`.
 
+mod update;
+
 use crate::ClientId;
 use crate::error::ReadError;
 use bytes::Bytes;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, GetString, Text, TextRef, Transact, Update};
+
+pub(crate) use update::is_update;
 
 const NAME: &str = "text";
 
@@ -57,11 +61,6 @@ fn edit(doc: &Doc, text: &TextRef, at: usize, remove: usize, insert: &str) -> Re
         text.insert(&mut change, at, insert);
     }
     Ok(change.encode_update_v1())
-}
-
-/// Whether bytes from outside are an update.
-pub(crate) fn is_update(update: &[u8]) -> bool {
-    Update::decode_v1(update).is_ok()
 }
 
 fn load(updates: &[Bytes], client: u64) -> Result<(Doc, TextRef), ReadError> {
