@@ -18,6 +18,16 @@ fn torture() -> Value {
 }
 
 #[test]
+fn simulated_worlds_are_played_and_their_controls_noticed() {
+    let mut torture = Command::new(env!("CARGO_BIN_EXE_cloudpal-torture"));
+    let out = torture.args(["db", "--json", "--seeds", "20"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    println!("{report:#}");
+    assert_eq!((&report["ok"], &report["failing"]), (&Value::Bool(true), &serde_json::json!([])));
+    assert!(report["control_diverged"].as_u64() > Some(0) && report["control_lost"].as_u64() > Some(0));
+}
+
+#[test]
 fn nothing_acknowledged_is_lost_and_every_control_is_caught() {
     let report = torture();
     println!("{report:#}");

@@ -9,6 +9,7 @@
 //! | `cargo xtask interop` | plays random programs with our data crates and unmodified npm peers, and compares |
 //! | `cargo xtask bench data` | measures the data crates beside npm's |
 //! | `cargo xtask torture data` | tries to make the data crates lose what they acknowledged |
+//! | `cargo xtask torture db` | plays the database in simulated worlds, judged by a model |
 //! | `cargo xtask fuzz` | random bytes into every parser of bytes from outside |
 //!
 //! It depends on none of the product's crates, so that it starts within seconds on a fresh machine;

@@ -3,41 +3,69 @@
 use crate::run::step;
 use crate::{build, root, tree};
 use anyhow::{Context as _, Result};
-
-/// What can be tortured.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub enum Subject {
-    /// The store of logs
-    Data,
-}
+use std::process::Command;
 
 #[derive(clap::Args)]
 pub struct Options {
     /// What to torture
-    #[arg(value_enum)]
+    #[command(subcommand)]
     subject: Subject,
-    /// Print exactly one JSON object on standard output
-    #[arg(long)]
-    json: bool,
-    /// What chance follows from
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Do one part only, such as `cuts` or `kills`
-    #[arg(long, value_name = "PART")]
-    only: Option<String>,
-    /// A hundredth of everything
-    #[arg(long)]
-    quick: bool,
 }
 
-/// Builds the program that tortures, then runs it as root: it mounts a file system of its own.
+/// What can be tortured.
+#[derive(clap::Subcommand)]
+enum Subject {
+    /// The store of logs
+    Data {
+        /// Print exactly one JSON object on standard output
+        #[arg(long)]
+        json: bool,
+        /// What chance follows from
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// Do one part only, such as `cuts` or `kills`
+        #[arg(long, value_name = "PART")]
+        only: Option<String>,
+        /// A hundredth of everything
+        #[arg(long)]
+        quick: bool,
+    },
+    /// The database, in simulated worlds
+    Db {
+        /// Print exactly one JSON object on standard output
+        #[arg(long)]
+        json: bool,
+        /// How many worlds, with the seeds from 0 on
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        seeds: u64,
+        /// Play the world of this seed only, and tell what happens in it
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
+}
+
+/// Builds the program that tortures, then runs it. For the store as root: it mounts a file system of its own.
 pub fn torture(options: &Options) -> Result<()> {
-    let Subject::Data = options.subject;
     step("the program that tortures, optimised", || build::release("cloudpal-benches"))?;
-    let mut torture = root::program(&tree::release_program("cloudpal-torture")?);
-    torture.args(["data", "--commit", &tree::commit(), "--seed", &options.seed.to_string()]);
-    torture.args(options.only.iter().flat_map(|only| ["--only", only]));
-    torture.args(options.quick.then_some("--quick")).args(options.json.then_some("--json"));
+    let program = tree::release_program("cloudpal-torture")?;
+    let mut torture = match &options.subject {
+        Subject::Data { json, seed, only, quick } => {
+            let mut torture = root::program(&program);
+            torture.args(["data", "--seed", &seed.to_string()]);
+            torture.args(only.iter().flat_map(|only| ["--only", only]));
+            torture.args(quick.then_some("--quick")).args(json.then_some("--json"));
+            torture
+        }
+        Subject::Db { json, seeds, seed } => {
+            let mut torture = Command::new(&program);
+            torture.args(["db", "--seeds", &seeds.to_string()]).args(json.then_some("--json"));
+            if let Some(seed) = seed {
+                torture.args(["--seed", &seed.to_string()]);
+            }
+            torture
+        }
+    };
+    torture.args(["--commit", &tree::commit()]);
     let status = torture.status().context("cannot start cloudpal-torture")?;
     std::process::exit(status.code().unwrap_or(1));
 }

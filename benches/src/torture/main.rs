@@ -8,14 +8,17 @@
 //! | flips | any byte of its files changed; healed from a peer |
 //! | liars | a peer whose answers are forged, replayed, reordered or another log's |
 //!
+//! and `db` plays the database in simulated worlds, which needs no disk.
+//!
 //! Each part also runs on toys that have a flaw which this part must find: a probe that finds no loss in
 //! those proves nothing about the store. It takes root and `/dev/fuse`. Everything follows from one seed.
 //!
-//! `cargo xtask torture data --json` runs it whole; `cargo test -p cloudpal-benches` a small part of it.
+//! `cargo xtask torture data --json` and `cargo xtask torture db --json` run it whole; `cargo test -p cloudpal-benches` a small part of it.
 
 mod alarm;
 mod chance;
 mod cuts;
+mod db;
 mod disk;
 mod faults;
 mod flips;
@@ -48,6 +51,8 @@ struct Args {
 enum Task {
     /// Tortures the data crates
     Data(report::Options),
+    /// Tortures the database
+    Db(db::Options),
     /// Takes steps until killed
     #[command(hide = true)]
     Victim {
@@ -65,6 +70,7 @@ enum Task {
 fn main() -> Result<ExitCode> {
     match Args::parse().task {
         Task::Data(options) => report::torture(&options),
+        Task::Db(options) => db::torture(&options),
         Task::Victim { subject, folder, seed, from } => {
             kills::victim(subject, &program::Program::of(seed), &folder, from)?;
             Ok(ExitCode::SUCCESS)

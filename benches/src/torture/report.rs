@@ -230,12 +230,14 @@ fn program_file() -> Result<PathBuf> {
     std::env::current_exe().context("cannot find out where this program lies")
 }
 
-fn machine() -> Value {
+/// The machine that this runs on.
+pub fn machine() -> Value {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({ "cores": std::thread::available_parallelism().map_or(1, |cores| cores.get()), "kernel": kernel.trim() })
 }
 
-fn print(report: &Value, json: bool) {
+/// Prints a report on standard output.
+pub fn print(report: &Value, json: bool) {
     if json {
         println!("{report}");
     } else {

@@ -1,0 +1,149 @@
+//! The database in simulated worlds, many of them: what came out is judged by the reference model.
+//!
+//! Two controls go with it, as a count of zero says nothing about a judge who sees nothing: worlds in which one copy is kept from a
+//! block, and worlds in which a write that was said to last is taken from every disk.
+
+use crate::report::{machine, print};
+use crate::workers::{Progress, all};
+use anyhow::Result;
+use cloudpal_simulator::{Counts, Flaw, Trouble, Verdict, play_aloud, play_with};
+use serde_json::{Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Print exactly one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+    /// How many worlds, with the seeds from 0 on
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    seeds: u64,
+    /// Play the world of this seed only, and tell what happens in it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Things that happen in each world
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    steps: u64,
+    /// The commit this was built from
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+}
+
+/// Worlds with a flaw of each kind.
+const CONTROLS: u64 = 20;
+
+/// What came of one world.
+enum Outcome {
+    Right(Box<Verdict>),
+    Diverged(String),
+    Lost(String),
+    Deadlocked(String),
+    Panicked,
+}
+
+/// Plays the worlds. Fails when one of them came out wrong, or when a control was not noticed.
+pub fn torture(options: &Options) -> Result<ExitCode> {
+    let since = Instant::now();
+    let seeds = options.seed.map_or(0..options.seeds, |seed| seed..seed + 1);
+    let count = seeds.end - seeds.start;
+    eprintln!("==> {count} worlds of {} steps", options.steps);
+    let progress = Progress::new("worlds", count);
+    let done = AtomicU64::new(0);
+    let worlds = all(seeds, |seed| {
+        let aloud = options.seed.is_some();
+        let mut tell = |what: String| {
+            if aloud {
+                eprintln!("    {what}");
+            }
+        };
+        let outcome = outcome(|| play_aloud(seed, options.steps, &mut tell));
+        if let Some((_, what)) = outcome.wrong() {
+            eprintln!("    seed {seed}: {what}");
+        }
+        progress.at(done.fetch_add(1, Ordering::Relaxed) + 1);
+        (seed, outcome)
+    });
+    eprintln!("==> {CONTROLS} worlds with a block withheld from one copy, {CONTROLS} with one lost to all");
+    let control = |flaw| all(0..CONTROLS, |seed| outcome(|| play_with(flaw, seed, options.steps)));
+    let noticed = |outcomes: &[Outcome], as_what| {
+        outcomes.iter().filter(|outcome| outcome.wrong().is_some_and(|(kind, _)| kind == as_what)).count()
+    };
+    let control_diverged = noticed(&control(Flaw::BlockWithheld), "diverged");
+    let control_lost = noticed(&control(Flaw::BlockLost), "lost");
+    let mut report = sum(&worlds);
+    let ok = report["failing"] == json!([]) && control_diverged > 0 && control_lost > 0;
+    for (name, value) in [
+        ("what", json!("torture db")),
+        ("commit", json!(options.commit)),
+        ("ok", json!(ok)),
+        ("machine", machine()),
+        ("seconds", json!(since.elapsed().as_secs())),
+        ("seeds", json!(count)),
+        ("steps", json!(options.steps)),
+        ("control_worlds", json!(CONTROLS)),
+        ("control_diverged", json!(control_diverged)),
+        ("control_lost", json!(control_lost)),
+    ] {
+        report[name] = value;
+    }
+    print(&report, options.json);
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Outcome {
+    /// The kind of what was wrong, and what it was.
+    fn wrong(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Outcome::Right(_) => None,
+            Outcome::Diverged(what) => Some(("diverged", what)),
+            Outcome::Lost(what) => Some(("lost", what)),
+            Outcome::Deadlocked(what) => Some(("deadlocked", what)),
+            Outcome::Panicked => Some(("panicked", "it panicked, as printed above")),
+        }
+    }
+}
+
+fn outcome(world: impl FnOnce() -> Result<Verdict, Trouble>) -> Outcome {
+    match catch_unwind(AssertUnwindSafe(world)) {
+        Ok(Ok(verdict)) => Outcome::Right(Box::new(verdict)),
+        Ok(Err(Trouble::Diverged(what))) => Outcome::Diverged(what),
+        Ok(Err(Trouble::Lost(what))) => Outcome::Lost(what),
+        Ok(Err(trouble)) => Outcome::Deadlocked(format!("{:#}", anyhow::Error::from(trouble))),
+        Err(_) => Outcome::Panicked,
+    }
+}
+
+/// What all worlds come to.
+fn sum(worlds: &[(u64, Outcome)]) -> Value {
+    let of_kind =
+        |kind| worlds.iter().filter(|(_, world)| world.wrong().is_some_and(|(of, _)| of == kind)).count();
+    let verdicts: Vec<&Verdict> = worlds
+        .iter()
+        .filter_map(|(_, world)| match world {
+            Outcome::Right(verdict) => Some(&**verdict),
+            _ => None,
+        })
+        .collect();
+    let total = |of: fn(&Verdict) -> u64| verdicts.iter().map(|verdict| of(verdict)).sum::<u64>();
+    let counted = |of: fn(&Counts) -> u64| verdicts.iter().map(|verdict| of(&verdict.counts)).sum::<u64>();
+    let mut failing: Vec<(u64, &str)> =
+        worlds.iter().filter_map(|(seed, world)| Some((*seed, world.wrong()?.1))).collect();
+    failing.sort_unstable();
+    let failing: Vec<Value> =
+        failing.into_iter().map(|(seed, what)| json!({ "seed": seed, "what": what })).collect();
+    json!({
+        "diverged": of_kind("diverged"), "lost": of_kind("lost"), "deadlocked": of_kind("deadlocked"),
+        "panicked": of_kind("panicked"), "failing": failing,
+        "entries": total(|verdict| verdict.entries), "rows": total(|verdict| verdict.rows),
+        "conflicts": total(|verdict| verdict.conflicts), "acknowledged": total(|verdict| verdict.acknowledged),
+        "copies": total(|verdict| verdict.copies),
+        "worlds_with_three_copies_or_more": verdicts.iter().filter(|verdict| verdict.copies >= 3).count(),
+        "writes": counted(|counts| counts.writes), "refused": counted(|counts| counts.refused),
+        "crashes": counted(|counts| counts.crashes), "restores": counted(|counts| counts.restores),
+        "cuts": counted(|counts| counts.cuts), "admissions": counted(|counts| counts.admissions),
+        "compactions": counted(|counts| counts.compactions), "disordered": counted(|counts| counts.disordered),
+    })
+}
