@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::command::data::args::{BeeCommand, DriveCommand, LogCommand};
+use crate::command::db::args::DbCommand;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -56,6 +57,22 @@ Examples, in a folder of this machine: no pal and no account are needed. Without
 
 The folder is encrypted; its key opens on this device only. Whoever has a drive's key can fetch and read it, unless it is
 encrypted; only this folder can write it. Programs written with npm's hyperdrive understand it, too.";
+
+const DB_HELP: &str = "\
+Examples, in a folder of this machine: no pal and no account are needed.
+
+  cloudpal db create home --store ~/data            makes a database and prints its key
+  cloudpal db put home tea green --store ~/data
+  cloudpal db put home milk '{\"litres\": 2}' --sub shopping --kind json --store ~/data
+  cloudpal db scan home --gte a --store ~/data
+
+On another device, which `cloudpal db members home admit` lets in:
+
+  cloudpal db join home KEY --store ~/data          prints the request to send to the owner
+  cloudpal db sync home --with 192.0.2.7:4000 --store ~/data
+
+Every device writes, whether the others can be reached or not, and all come to show the same. The folder is encrypted; its
+key opens on this device only.";
 
 /// A cloud of your own: keys, credit, pals and the tunnel to them.
 #[derive(Debug, Parser)]
@@ -146,6 +163,9 @@ pub enum Command {
     /// Drives: folders of files, on a log
     #[command(subcommand, after_help = DRIVE_HELP)]
     Drive(DriveCommand),
+    /// Databases that several devices write at the same time, offline too
+    #[command(subcommand, after_help = DB_HELP)]
+    Db(DbCommand),
     /// Unlock pals whenever they wake, until stopped
     Agent,
     /// Open a pal's page through an encrypted tunnel, without root, until Ctrl-C

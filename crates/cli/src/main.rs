@@ -5,7 +5,7 @@ use cloudpal_cli::app::App;
 use cloudpal_cli::args::{Cli, Command, CreditCommand, DeviceCommand};
 use cloudpal_cli::command::delete::Consent;
 use cloudpal_cli::command::{
-    agent, create, credit, data, delete, device, init, open, pals, receipts, top_up,
+    agent, create, credit, data, db, delete, device, init, open, pals, receipts, top_up,
 };
 use cloudpal_cli::credit::Purses;
 use cloudpal_cli::failure::{Exit, Failure};
@@ -45,6 +45,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Log(command) => data::log(data::Desk { app, terminal: &terminal }, command),
         Command::Bee(command) => data::bee(data::Desk { app, terminal: &terminal }, command),
         Command::Drive(command) => data::drive(data::Desk { app, terminal: &terminal }, command),
+        Command::Db(command) => db::run(data::Desk { app, terminal: &terminal }, command),
         Command::Agent => agent::run(app, terminal),
         Command::Open { pal, listen, print } => {
             let browser = if print { open::Browser::Leave } else { open::Browser::Start };
@@ -76,6 +77,7 @@ fn answer(command: Command, app: App<'_>, terminal: &Terminal) -> Result<Report,
         Command::Log(_)
         | Command::Bee(_)
         | Command::Drive(_)
+        | Command::Db(_)
         | Command::Agent
         | Command::Open { .. }
         | Command::Completions { .. }

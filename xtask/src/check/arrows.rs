@@ -110,6 +110,7 @@ const ROOMS: [Room; 26] = [
             "cloudpal-drive",
             "cloudpal-shelf",
             "cloudpal-swarm",
+            "cloudpal-base",
         ],
         dev: &["cloudpal-mint"],
     },

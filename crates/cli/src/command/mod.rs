@@ -5,6 +5,7 @@ pub mod agent;
 pub mod create;
 pub mod credit;
 pub mod data;
+pub mod db;
 pub mod delete;
 pub mod device;
 pub mod init;

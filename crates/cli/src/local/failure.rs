@@ -1,5 +1,6 @@
 //! How failures of the data crates become exit codes. Their messages are sentences for the person already.
 
+use super::databases;
 use crate::failure::{Exit, Failure};
 use cloudpal_log::FeedError;
 use cloudpal_shelf::ShelfError;
@@ -18,6 +19,9 @@ impl From<ShelfError> for Failure {
 }
 
 fn exit(error: &(dyn Error + 'static)) -> Exit {
+    if let Some(exit) = databases::exit(error) {
+        return exit;
+    }
     if let Some(feed) = error.downcast_ref::<FeedError>() {
         match feed {
             FeedError::Unavailable { .. } => return Exit::Unreachable,

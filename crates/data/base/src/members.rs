@@ -5,6 +5,7 @@ use crate::request::Request;
 use cloudpal_core::Secret;
 use cloudpal_db::record::{Rights, SignedRecord};
 use cloudpal_db::{ClientId, Member};
+use std::time::Duration;
 
 impl Database {
     /// What this device asks with to be admitted.
@@ -112,8 +113,14 @@ pub struct Progress {
     pub length: u64,
     /// Blocks that were dealt with.
     pub read: u64,
+    /// Blocks that are here, from the first on.
+    pub held: u64,
     /// How many peers have the log open too.
     pub peers: usize,
+    /// How many of them hold all that is here.
+    pub holders: usize,
+    /// Whether a peer is there and none has more.
+    pub current: bool,
     /// Whether its writer was seen to have signed two histories: nothing more is taken of it.
     pub forked: bool,
 }
@@ -129,7 +136,16 @@ impl Database {
             .map(|(writer, session)| {
                 let (client, info) = (writer.client(), session.info());
                 let read = heads.get(client);
-                Progress { client, length: info.length, read, peers: info.peers, forked: info.conflict }
+                Progress {
+                    client,
+                    length: info.length,
+                    read,
+                    held: info.contiguous,
+                    peers: info.peers,
+                    holders: session.holders(),
+                    current: session.wait_current(Duration::ZERO),
+                    forked: info.conflict,
+                }
             })
             .collect();
         all.sort_by_key(|progress| progress.client);

@@ -5,7 +5,7 @@ use crate::row::{self, CONFLICT, DATA};
 use crate::rows::Rows;
 use crate::sub::Kind;
 use crate::value::{self, Parts};
-use crate::{Dot, Stamp, Sub, index};
+use crate::{Dot, Stamp, Sub, index, json};
 use bytes::Bytes;
 use cloudpal_sorted::{Order, Pages, Snapshot};
 use std::ops::{Bound, ControlFlow};
@@ -55,6 +55,21 @@ pub struct Conflict {
     pub shown: Version,
     /// Those that lost.
     pub lost: Vec<Version>,
+}
+
+impl Conflict {
+    /// The names of the fields that lead to it; none if it lies in an array, whose elements have no names.
+    pub fn fields(&self) -> Option<Vec<String>> {
+        json::fields(&self.path)
+    }
+
+    /// What a version says. For a document that is JSON; `{}` and `[]` stand for an object or array, whatever is in it.
+    pub fn says(&self, version: &Version) -> Bytes {
+        match self.sub.kind() {
+            Kind::Json => json::leaf_text(&version.value),
+            _ => version.value.clone(),
+        }
+    }
 }
 
 /// An entry in the change feed of one replica.

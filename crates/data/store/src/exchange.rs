@@ -104,6 +104,11 @@ impl Exchange {
         self.replicator.is_current(log)
     }
 
+    /// How many peers hold all that is here.
+    pub(crate) fn holders(&self, log: &Log<LogStorage>) -> usize {
+        self.replicator.holders(log)
+    }
+
     /// Whether the log's owner was seen to have signed two histories.
     pub(crate) fn conflict(&self) -> bool {
         self.conflict

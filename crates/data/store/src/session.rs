@@ -104,6 +104,12 @@ impl Session {
         self.wait_until(timeout, |state| state.exchange.peers() > 0 && state.exchange.is_current(state.log()))
     }
 
+    /// How many peers say to hold all blocks that are held here, from the first on.
+    pub fn holders(&self) -> usize {
+        let state = self.shared.lock();
+        state.exchange.holders(state.log())
+    }
+
     /// How many peers have the log open too.
     pub fn peers(&self) -> usize {
         self.shared.lock().exchange.peers()

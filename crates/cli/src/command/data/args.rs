@@ -9,10 +9,10 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Args)]
 pub struct At {
     /// A folder on this machine that holds the data; `create` and `fetch` make it [default: the data of a pal]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub store: Option<PathBuf>,
     /// Which pal [default: the only one]
-    #[arg(long, conflicts_with = "store")]
+    #[arg(long, global = true, conflicts_with = "store")]
     pub pal: Option<String>,
 }
 

@@ -5,12 +5,12 @@ pub mod args;
 mod bees;
 mod drives;
 mod fetch;
-mod logs;
+pub mod logs;
 mod mirror;
 mod serve;
 mod table;
 mod things;
-mod ticks;
+pub mod ticks;
 
 use crate::app::App;
 use crate::failure::{Exit, Failure};

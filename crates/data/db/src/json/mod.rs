@@ -9,7 +9,7 @@ mod place;
 mod tree;
 
 pub(crate) use diff::{Edit, Edits, diff};
-pub(crate) use tree::{Node, is_leaf, is_path};
+pub(crate) use tree::{Node, fields, is_leaf, is_path, leaf_text};
 
 pub(crate) const SCALAR: u8 = 0;
 pub(crate) const OBJECT: u8 = 1;

@@ -82,6 +82,27 @@ pub(crate) fn is_path(path: &[u8]) -> bool {
     rest.is_empty()
 }
 
+/// The names of the fields along `path`; none if it goes through an array.
+pub(crate) fn fields(path: &[u8]) -> Option<Vec<String>> {
+    let (mut names, mut rest) = (Vec::new(), path);
+    while !rest.is_empty() {
+        let (Step::Field(name), more) = step(rest)? else { return None };
+        names.push(name);
+        rest = more;
+    }
+    Some(names)
+}
+
+/// The value of a row as JSON, containers without their content.
+pub(crate) fn leaf_text(value: &Bytes) -> Bytes {
+    match value.first() {
+        Some(&OBJECT) => Bytes::from_static(b"{}"),
+        Some(&ARRAY) => Bytes::from_static(b"[]"),
+        Some(_) => value.slice(1..),
+        None => value.clone(),
+    }
+}
+
 /// Whether `value` is the value of a row.
 pub(crate) fn is_leaf(value: &[u8]) -> bool {
     match value.split_first() {

@@ -247,6 +247,13 @@ impl Replicator {
         })
     }
 
+    /// How many peers say to hold all blocks that are held here, from the first on.
+    pub fn holders<S: Storage>(&self, log: &Log<S>) -> usize {
+        let held = log.contiguous_length();
+        let holds = |peer: &&Peer| peer.fork() == log.fork() && peer.have.next_missing(0) >= held;
+        self.peers.values().filter(holds).count()
+    }
+
     /// The log's length or fork changed: everyone is told, and asked differently.
     fn changed<S: Storage>(&mut self, log: &Log<S>) {
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
