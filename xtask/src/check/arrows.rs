@@ -18,7 +18,7 @@ const fn room(name: &'static str, may: &'static [&'static str]) -> Room {
 
 const BASE: [&str; 2] = ["cloudpal-core", "cloudpal-protocol"];
 
-const ROOMS: [Room; 26] = [
+const ROOMS: [Room; 27] = [
     room("cloudpal-core", &[]),
     room("cloudpal-protocol", &["cloudpal-core"]),
     room("cloudpal-plan", &BASE),
@@ -33,6 +33,7 @@ const ROOMS: [Room; 26] = [
         &["cloudpal-core", "cloudpal-log", "cloudpal-sorted", "cloudpal-store", "cloudpal-db"],
     ),
     room("cloudpal-store", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
+    Room { name: "cloudpal-serve", may: &["cloudpal-log", "cloudpal-base"], dev: &["cloudpal-store"] },
     room("cloudpal-swarm", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log", "cloudpal-store"]),
     room("cloudpal-bee", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log"]),
     room("cloudpal-drive", &["cloudpal-core", "cloudpal-protocol", "cloudpal-log", "cloudpal-bee"]),
@@ -108,6 +109,8 @@ const ROOMS: [Room; 26] = [
             "cloudpal-store",
             "cloudpal-bee",
             "cloudpal-drive",
+            "cloudpal-base",
+            "cloudpal-serve",
             "cloudpal-shelf",
             "cloudpal-swarm",
             "cloudpal-base",

@@ -59,6 +59,8 @@ pub struct Edited {
     pub what: &'static str,
     /// The new value of a register.
     pub value: Option<Bytes>,
+    /// What was cleared: the first key, and one behind the last (none: to the end).
+    pub range: Option<(Bytes, Option<Bytes>)>,
 }
 
 /// What undoing a batch came to.
@@ -326,5 +328,9 @@ fn edited(entry: &Entry, op: &Op) -> Edited {
     };
     let sub = entry.sub(op).clone();
     let value = value.filter(|_| sub.kind() == Kind::Register);
-    Edited { sub, key: op.key().cloned(), what, value }
+    let range = match op {
+        Op::Clear { from, to, .. } => Some((from.clone(), to.clone())),
+        _ => None,
+    };
+    Edited { sub, key: op.key().cloned(), what, value, range }
 }
