@@ -18,6 +18,11 @@ pub fn programs() -> Result<()> {
     watched(PROGRAMS.iter().fold(&mut cargo, |cargo, name| cargo.args(["-p", name])))
 }
 
+/// Builds the person's program, which also serves.
+pub fn cli() -> Result<()> {
+    watched(tree::cargo().args(["build", "--locked", "-p", "cloudpal-cli"]))
+}
+
 /// Builds the program that plays our data crates against npm's.
 pub fn interop() -> Result<()> {
     watched(tree::cargo().args(["build", "--locked", "-p", "cloudpal-interop"]))

@@ -7,6 +7,7 @@
 //! | `cargo xtask test` | formats, lints, structure, unit, integration and end-to-end tests |
 //! | `cargo xtask demo` | plays a pal's first day with the real programs and prints what it measured |
 //! | `cargo xtask interop` | plays random programs with our data crates and unmodified npm peers, and compares |
+//! | `cargo xtask level-suite` | runs abstract-level's test suite on the client for databases, in Node.js and Chromium |
 //! | `cargo xtask bench data` | measures the data crates beside npm's |
 //! | `cargo xtask torture data` | tries to make the data crates lose what they acknowledged |
 //! | `cargo xtask torture db` | plays the database in simulated worlds, judged by a model |
@@ -31,6 +32,7 @@ mod down;
 mod fuzz;
 mod interop;
 mod kernel;
+mod level;
 mod net;
 mod npm;
 mod outside;
@@ -67,6 +69,8 @@ enum Task {
     Demo(demo::Options),
     /// Play random programs with our data crates and unmodified npm peers, and compare
     Interop(interop::Options),
+    /// Run abstract-level's test suite on the client for databases, in Node.js and in Chromium
+    LevelSuite(level::Options),
     /// Measure the data crates beside npm's
     Bench(bench::Options),
     /// Try to make the data crates lose what they acknowledged
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::test(&options),
         Task::Demo(options) => demo::demo(&options),
         Task::Interop(options) => interop::interop(&options),
+        Task::LevelSuite(options) => level::suite(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Torture(options) => torture::torture(&options),
         Task::Fuzz(options) => fuzz::fuzz(&options),

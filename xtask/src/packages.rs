@@ -2,7 +2,8 @@
 
 use crate::root;
 use crate::run::{command, has_program, output, watched};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use std::path::PathBuf;
 
 /// Package, a program that shows it is there, and what needs it.
 const NEEDED: [(&str, &str, &str); 10] = [
@@ -37,6 +38,20 @@ pub fn install_node() -> Result<()> {
         return Ok(());
     }
     install(&missing.into_iter().map(|(package, _)| package).collect::<Vec<_>>())
+}
+
+/// Chromium, in which the client for databases is tested. Gives the program.
+pub fn install_chromium() -> Result<PathBuf> {
+    let installed = || {
+        ["/usr/bin/chromium", "/usr/bin/google-chrome"]
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|path| path.is_file())
+    };
+    if installed().is_none() {
+        install(&["chromium"])?;
+    }
+    installed().context("chromium is installed, but /usr/bin/chromium is not there")
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use crate::check::{self, leftovers::Traces};
 use crate::run::watched;
-use crate::{build, interop, kernel, packages, root, tree};
+use crate::{build, interop, kernel, level, packages, root, tree};
 use anyhow::{Result, bail};
 use std::time::Instant;
 
@@ -36,6 +36,7 @@ pub fn test(options: &Options) -> Result<()> {
         tests_as_root(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"])
     });
     steps.run("npm peers", interop::short);
+    steps.run("abstract-level's suite", level::short);
     steps.run("programs inside a pal", build::guest_programs);
     if !options.quick {
         steps.run("kernel for pals", || kernel::fetch().map(drop));

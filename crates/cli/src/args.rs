@@ -71,6 +71,11 @@ On another device, which `cloudpal db members home admit` lets in:
   cloudpal db join home KEY --store ~/data          prints the request to send to the owner
   cloudpal db sync home --with 192.0.2.7:4000 --store ~/data
 
+For programs and pages, which show a token (programs in JavaScript use the npm package cloudpal-level):
+
+  cloudpal db token add --of home --label laptop --write notes --store ~/data
+  cloudpal db serve home --listen 127.0.0.1:7700 --store ~/data
+
 Every device writes, whether the others can be reached or not, and all come to show the same. The folder is encrypted; its
 key opens on this device only.";
 

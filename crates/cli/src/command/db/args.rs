@@ -1,5 +1,6 @@
 //! The command line of `cloudpal db`.
 
+use super::serve::args::{Serve, TokenCommand};
 use super::time::When;
 use super::told::BatchId;
 use crate::command::data::args::At;
@@ -504,6 +505,11 @@ pub enum DbCommand {
     Listen(Listen),
     /// Bring this device and another one up to date
     Sync(Sync),
+    /// Serve a database to programs and pages with a token, over HTTP and WebSocket, until Ctrl-C
+    Serve(Serve),
+    /// Tokens: who may use a database that is served
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Put in everything of a file
     Import(Import),
     /// Write everything as JSON lines

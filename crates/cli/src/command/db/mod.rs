@@ -5,6 +5,7 @@
 //! - `names`, `members`, `progress`: which databases there are, who belongs to them, how far they are.
 //! - `entries`, `values`: putting, getting, deleting, scanning, finding.
 //! - `conflicts`, `past`: what came together, and what was before.
+//! - `serve`: databases for programs and pages, and their tokens.
 //! - `sync`: two devices that meet; `transfer`: files and LevelDB folders.
 //! - `told`: batches, conflicts and members in words.
 
@@ -17,6 +18,7 @@ mod names;
 mod past;
 mod progress;
 mod room;
+mod serve;
 mod sync;
 mod time;
 mod told;
@@ -57,6 +59,8 @@ pub fn run(desk: Desk<'_>, command: DbCommand) -> Result<(), Failure> {
         DbCommand::Renew(wanted) => members::renew(desk, &wanted),
         DbCommand::Listen(wanted) => sync::listen(desk, &wanted),
         DbCommand::Sync(wanted) => sync::sync(desk, &wanted),
+        DbCommand::Serve(wanted) => serve::run(desk, &wanted),
+        DbCommand::Token(command) => serve::token::run(desk, command),
         DbCommand::Import(wanted) => transfer::import(desk, &wanted),
         DbCommand::Export(wanted) => transfer::export(desk, &wanted),
     }
