@@ -73,6 +73,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         logs.member.1.extend(parts(text, key.id(0), &key, &member.writer, position, &mut || [7; 24]));
         one.advance(&logs, NOW).expect("memory reads");
     }
+    one.advance(&logs, NOW).expect("memory reads");
     other.advance(&logs, NOW).expect("memory reads");
     assert_eq!(one.view().state_hash().expect("it reads"), other.view().state_hash().expect("it reads"));
     read(&one);
