@@ -112,7 +112,8 @@ impl World {
         let model = Model::of(self.devices[0].replica.database(), &logs, &self.secrets);
         for (writer, position) in &self.acknowledged {
             let dot = Dot { client: writer.client(), position: *position };
-            let cut = model.limits.get(&dot.client).is_some_and(|limit| *limit <= dot.position);
+            // Cut, or admitted by a manager who has lost the say: then its log counts for nothing.
+            let cut = model.limits.get(&dot.client).is_none_or(|limit| *limit <= dot.position);
             if !cut && !model.entries.contains(&dot) && !self.narrowed.contains(&dot.client) {
                 return lost_write(*position, writer);
             }
