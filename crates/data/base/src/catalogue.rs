@@ -8,7 +8,7 @@ use cloudpal_log::{Durability, Feed};
 use cloudpal_store::{LogOptions, Namespace, Session, Store, Which};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// One database.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -30,8 +30,9 @@ impl Entry {
 
     /// The same database with a new log and new keys.
     pub fn renewed(&self) -> Result<Self, getrandom::Error> {
-        let fresh = Entry::new(self.database, self.owner)?;
-        Ok(Entry { generation: self.generation + 1, ..fresh.clone() })
+        let mut fresh = Entry::new(self.database, self.owner)?;
+        fresh.generation = self.generation + 1;
+        Ok(fresh)
     }
 
     /// Who this device is.
@@ -61,8 +62,8 @@ pub fn read(store: &Store) -> Result<Entries, OpenError> {
 pub fn write(store: &Store, name: &str, entry: Entry) -> Result<(), OpenError> {
     let mut entries = read(store)?;
     entries.insert(name.to_owned(), entry);
-    let bytes = postcard::to_stdvec(&entries).map_err(OpenError::Catalogue)?;
-    beside(store)?.set_user_data(PLACE, Some(Bytes::from(bytes)))?;
+    let bytes = postcard::to_stdvec(&entries).map(Zeroizing::new).map_err(OpenError::Catalogue)?;
+    beside(store)?.set_user_data(PLACE, Some(Bytes::from_owner(bytes)))?;
     Ok(())
 }
 

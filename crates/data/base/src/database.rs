@@ -7,13 +7,12 @@ use crate::queue::Queue;
 use bytes::Bytes;
 use cloudpal_core::{Secret, SigningKey};
 use cloudpal_db::{
-    Advanced, Batch, Conflict, Identity, Prepared, Range, ReadError, Refusal, Replica, Sub, Version, View,
-    WriteError, WriterId, Written,
+    Advanced, Batch, Conflict, Identity, Prepared, ReadError, Refusal, Replica, Sub, View, WriteError,
+    WriterId, Written,
 };
 use cloudpal_log::{Durability, Feed, FeedError};
 use cloudpal_sorted::{Options, Sorted};
 use cloudpal_store::{Session, Store};
-use std::ops::{Bound, ControlFlow};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -56,10 +55,7 @@ pub(crate) struct State {
 }
 
 /// The database as it was at one moment; it stays so for as long as it is held.
-#[derive(Clone)]
-pub struct Snapshot {
-    pub(crate) view: View<StorePages>,
-}
+pub type Snapshot = View<StorePages>;
 
 /// How this device stands to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +173,7 @@ impl Database {
 
     /// The database as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { view: self.shared.lock().replica.view() }
+        self.shared.lock().replica.view()
     }
 
     /// Rises with every change of what the database shows.
@@ -199,7 +195,7 @@ impl Database {
 
     /// Conflicts in a sub-database.
     pub fn conflicts(&self, sub: &Sub) -> Result<Vec<Conflict>, ReadError> {
-        self.snapshot().view.conflicts(sub)
+        self.snapshot().conflicts(sub)
     }
 
     /// Entries that were not let in, the newest last.
@@ -323,49 +319,6 @@ impl State {
                 return Ok(());
             }
         }
-    }
-}
-
-impl Snapshot {
-    /// What `key` shows; none if it is not there. Documents and sets come as JSON, counters as decimal text.
-    pub fn get(&self, sub: &Sub, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.view.get(sub, key)
-    }
-
-    /// Visits keys and what they show until told to stop.
-    pub fn scan(
-        &self,
-        sub: &Sub,
-        range: &Range,
-        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.view.scan(sub, range, visit)
-    }
-
-    /// Keys of documents whose indexed field `path` holds a scalar within `bounds`, in the field's order.
-    pub fn find(
-        &self,
-        sub: &Sub,
-        path: &str,
-        bounds: (Bound<&serde_json::Value>, Bound<&serde_json::Value>),
-        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.view.find(sub, path, bounds, visit)
-    }
-
-    /// The versions of the register at `key`, the one that is shown first.
-    pub fn versions(&self, sub: &Sub, key: &[u8]) -> Result<Vec<Version>, ReadError> {
-        self.view.versions(sub, key)
-    }
-
-    /// Conflicts in a sub-database.
-    pub fn conflicts(&self, sub: &Sub) -> Result<Vec<Conflict>, ReadError> {
-        self.view.conflicts(sub)
-    }
-
-    /// The sub-databases that hold anything.
-    pub fn subs(&self) -> Result<Vec<Sub>, ReadError> {
-        self.view.subs()
     }
 }
 

@@ -190,7 +190,7 @@ impl Database {
         let sorted = Sorted::open(MemoryPages::new(), Options::default()).map_err(KeepError::from)?;
         let mut past = state.replica.past(sorted)?;
         past.advance(&Until { logs: &state.logs, end: &end }, now_ms())?;
-        Ok(Past { view: past.view() })
+        Ok(past.view())
     }
 
     /// Makes the keys that a batch changed show again what they did before, as far as nobody has changed them since. It is a new
@@ -231,26 +231,7 @@ impl Database {
 }
 
 /// The database as it was.
-pub struct Past {
-    view: View<MemoryPages>,
-}
-
-impl Past {
-    /// What `key` showed.
-    pub fn get(&self, sub: &Sub, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.view.get(sub, key)
-    }
-
-    /// Visits keys and what they showed until told to stop.
-    pub fn scan(
-        &self,
-        sub: &Sub,
-        range: &Range,
-        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.view.scan(sub, range, visit)
-    }
-}
+pub type Past = View<MemoryPages>;
 
 /// Logs that end earlier.
 struct Until<'a> {

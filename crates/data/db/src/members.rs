@@ -93,7 +93,8 @@ impl Records {
             return Err("it is for another database");
         }
         if at.position >= limit && !by_owner && !matches!(record.says, Says::Epoch { .. }) {
-            return Ok(false);
+            // Whom it admits has no say; but those who took in what he wrote before they knew must not wait for him for ever.
+            return Ok(record.about().is_some_and(|client| self.about.insert(client)));
         }
         if let Says::Admit(Admission { candidate, rights, .. }) = &record.says
             && rights.role == Role::Manager

@@ -2,6 +2,7 @@ use crate::disk::Disk;
 use crate::model::{Model, can_conflict, text};
 use crate::world::{Counts, Trouble, World, trouble};
 use bytes::Bytes;
+use cloudpal_db::wire::Block;
 use cloudpal_db::{Dot, Kind, Range, Sub, Version, View, WriterId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -75,11 +76,26 @@ impl World {
             for at in 0..self.devices.len() {
                 carried |= self.tend(at)?;
             }
-            if !carried && self.heads() == before {
+            if !carried && self.heads() == before && !self.cut_at_holes()? {
                 return Ok(());
             }
         }
         Err(Trouble::Stuck("the devices never came to rest".to_owned()))
+    }
+
+    /// What a person does when a block is gone for good, with the only disks that had it: the owner cuts that log there, and who
+    /// had built on it goes on. Whether there was such a block.
+    fn cut_at_holes(&mut self) -> Result<bool, Trouble> {
+        let now_ms = self.now_ms;
+        let advanced =
+            self.devices[0].advance(now_ms).map_err(|source| trouble(0, "read the logs", source))?;
+        let held = |writer: &WriterId, position: u64| {
+            self.devices.iter().any(|device| device.disk.get(writer, position).is_some())
+        };
+        let hole = advanced.missing.into_iter().find(|(writer, position)| !held(writer, *position));
+        let Some((writer, position)) = hole else { return Ok(false) };
+        self.cut_at(0, writer.client(), position)?;
+        Ok(true)
     }
 
     fn heads(&self) -> Vec<(cloudpal_db::Heads, u64)> {
@@ -108,12 +124,14 @@ impl World {
                 return lost_write(*position, writer);
             }
         }
-        let logs = logs.into_iter().map(|(writer, log)| (writer, log.into_values().collect())).collect();
+        let logs: BTreeMap<WriterId, Vec<Bytes>> =
+            logs.into_iter().map(|(writer, log)| (writer, log.into_values().collect())).collect();
         let model = Model::of(self.devices[0].replica.database(), &logs, &self.secrets);
         for (writer, position) in &self.acknowledged {
             let dot = Dot { client: writer.client(), position: *position };
             // Cut, or admitted by a manager who has lost the say: then its log counts for nothing.
-            let cut = model.limits.get(&dot.client).is_none_or(|limit| *limit <= dot.position);
+            let end = end(&logs, writer, *position);
+            let cut = model.limits.get(&dot.client).is_none_or(|limit| *limit < end);
             if !cut && !model.entries.contains(&dot) && !self.narrowed.contains(&dot.client) {
                 return lost_write(*position, writer);
             }
@@ -187,6 +205,15 @@ impl World {
 
 fn diverged<T>(what: String) -> Result<T, Trouble> {
     Err(Trouble::Diverged(what))
+}
+
+/// Behind the last block of the entry that begins at `position`.
+fn end(logs: &BTreeMap<WriterId, Vec<Bytes>>, writer: &WriterId, position: u64) -> u64 {
+    let block = logs.get(writer).and_then(|log| log.get(usize::try_from(position).ok()?));
+    match block.map(Block::decode) {
+        Some(Ok(Block::Part(part))) => position + part.parts,
+        _ => position + 1,
+    }
 }
 
 fn lost_write<T>(position: u64, writer: &WriterId) -> Result<T, Trouble> {

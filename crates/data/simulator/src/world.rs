@@ -461,14 +461,19 @@ impl World {
             return Ok(());
         }
         self.read(by)?;
-        let now_ms = self.devices[by].clock(self.now_ms);
         let client = self.devices[victim].me.client();
-        let device = &self.devices[by];
-        let mut length = device.replica.heads().get(client);
+        let mut length = self.devices[by].replica.heads().get(client);
         if self.dice.one_in(4) {
             // Less than it has seen itself: what builds on the rest stays.
             length = self.dice.below(length + 1);
         }
+        self.cut_at(by, client, length)
+    }
+
+    /// `by` cuts the log of `client` to `length` blocks, if it may.
+    pub(crate) fn cut_at(&mut self, by: usize, client: ClientId, length: u64) -> Result<(), Trouble> {
+        let now_ms = self.devices[by].clock(self.now_ms);
+        let device = &self.devices[by];
         let (dice, secrets) = (&mut self.dice, &mut self.secrets);
         let records = device
             .replica

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 /// Who signs a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authority {
+enum Authority {
     /// The owner: counts wherever it is found.
     Owner,
     /// A manager: counts where it lies in the manager's own log.

@@ -14,7 +14,6 @@ mod state;
 mod write;
 
 pub use advance::{Advanced, Logs};
-pub use manage::Authority;
 pub use write::{Prepared, Written};
 
 use crate::clock::Clock;
