@@ -11,7 +11,7 @@ use cloudpal_db::{
     WriterId, Written,
 };
 use cloudpal_log::{Durability, Feed, FeedError};
-use cloudpal_sorted::{Options, Sorted};
+use cloudpal_sorted::{self as sorted, Sorted};
 use cloudpal_store::{Session, Store};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -22,6 +22,19 @@ const MANY_RUNS: usize = 24;
 
 /// How long they wait at most: if runs cannot be merged, it is told elsewhere.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How much a database may take while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of memory that the view may use, about. 16 MiB unless said otherwise.
+    pub memory: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { memory: sorted::Options::default().memory }
+    }
+}
 
 /// A database in use. Clones are the same; its thread ends with the last of them.
 #[derive(Clone)]
@@ -35,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) store: Store,
     pub(crate) entry: Entry,
+    pub(crate) options: Options,
     /// The view's map, to be tidied up beside writers.
     pub(crate) sorted: Sorted<StorePages>,
     state: Mutex<State>,
@@ -71,6 +85,11 @@ pub enum Standing {
 impl Database {
     /// Makes a new database called `name`, with this device as its founder and owner.
     pub fn create(store: &Store, name: &str) -> Result<Self, OpenError> {
+        Database::create_with(store, name, Options::default())
+    }
+
+    /// The same, within bounds.
+    pub fn create_with(store: &Store, name: &str, options: Options) -> Result<Self, OpenError> {
         check_free(store, name)?;
         let log = catalogue::log(store, name, 0)?;
         let owner: [u8; 32] = random()?;
@@ -84,23 +103,33 @@ impl Database {
             log.clone().with_durability(Durability::Durable).append(&blocks)?;
         }
         catalogue::write(store, name, entry.clone())?;
-        Database::start(store, name, entry)
+        Database::start(store, name, entry, options)
     }
 
     /// Joins somebody else's database: `key` is its [key](Self::key). It can be used when a member has admitted this device's
     /// [request](Self::request) and the store is connected to a member.
     pub fn join(store: &Store, name: &str, key: [u8; 32]) -> Result<Self, OpenError> {
+        Database::join_with(store, name, key, Options::default())
+    }
+
+    /// The same, within bounds.
+    pub fn join_with(store: &Store, name: &str, key: [u8; 32], options: Options) -> Result<Self, OpenError> {
         check_free(store, name)?;
         let entry = Entry::new(key, None)?;
         catalogue::write(store, name, entry.clone())?;
-        Database::start(store, name, entry)
+        Database::start(store, name, entry, options)
     }
 
     /// Opens the database called `name`.
     pub fn open(store: &Store, name: &str) -> Result<Self, OpenError> {
+        Database::open_with(store, name, Options::default())
+    }
+
+    /// The same, within bounds.
+    pub fn open_with(store: &Store, name: &str, options: Options) -> Result<Self, OpenError> {
         let entry =
             catalogue::read(store)?.remove(name).ok_or_else(|| OpenError::Missing(name.to_owned()))?;
-        Database::start(store, name, entry)
+        Database::start(store, name, entry, options)
     }
 
     /// The names of the databases in a store.
@@ -108,12 +137,18 @@ impl Database {
         Ok(catalogue::read(store)?.into_keys().collect())
     }
 
-    pub(crate) fn start(store: &Store, name: &str, entry: Entry) -> Result<Self, OpenError> {
+    pub(crate) fn start(
+        store: &Store,
+        name: &str,
+        entry: Entry,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let own = catalogue::log(store, name, entry.generation)?;
         let writer = WriterId(own.key());
         let me: Identity = entry.identity(writer);
         let pages = StorePages(store.pages(&catalogue::pages(name, entry.generation)));
-        let sorted = Sorted::open(pages, Options::default()).map_err(cloudpal_db::KeepError::from)?;
+        let bounds = sorted::Options { memory: options.memory, ..sorted::Options::default() };
+        let sorted = Sorted::open(pages, bounds).map_err(cloudpal_db::KeepError::from)?;
         let database = WriterId(entry.database);
         let mut logs = MemberLogs::new(store, writer, own.clone());
         logs.follow(database)?;
@@ -124,6 +159,7 @@ impl Database {
             name: name.to_owned(),
             store: store.clone(),
             entry,
+            options,
             sorted,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -206,6 +242,11 @@ impl Database {
     /// What the last reading of the logs came to: what is missing, ahead of the clock, or sealed under a key that is not here.
     pub fn progress(&self) -> Advanced {
         self.shared.lock().last.clone()
+    }
+
+    /// Whether it was [closed](Self::close).
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
     }
 
     /// Ends the thread that merges what peers send. The store stays open.

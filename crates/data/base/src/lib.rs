@@ -46,7 +46,7 @@ pub use cloudpal_db::{
     Stamp, Sub, SubError, Version, WriteError, WriterId, Written, limits,
 };
 pub use cloudpal_log::Durability;
-pub use database::{Database, Snapshot, Standing};
+pub use database::{Database, Options, Snapshot, Standing};
 pub use error::{HistoryError, MemberError, OpenError, WriteFault};
 pub use history::{Changes, Cursor, Did, Edited, Past, Undone};
 pub use members::Progress;

@@ -66,7 +66,7 @@ impl Database {
         let shared = &self.shared;
         let entry = shared.entry.renewed().map_err(OpenError::from)?;
         catalogue::write(&shared.store, &shared.name, entry.clone())?;
-        Ok(Database::start(&shared.store, &shared.name, entry)?)
+        Ok(Database::start(&shared.store, &shared.name, entry, shared.options)?)
     }
 
     fn speak(
