@@ -6,7 +6,8 @@
 //!
 //! Whoever comes shows a [token](token): it reaches some sub-databases, to read or to write, until a day. The server
 //! keeps only a hash of it. Messages, batches, snapshots, subscriptions, connections and requests per second are
-//! limited ([`Limits`]); who sends too fast is answered later, not dropped.
+//! limited ([`Limits`]); who sends too fast is answered later, not dropped. A program that can tell its owner from others, such as a
+//! pal, mounts [`routes`] beside its own addresses and vouches for the owner ([`Owner`]), who needs no token.
 //!
 //! It never decides what a database means (that is `cloudpal-db`), opens no store, and never logs or shows a token.
 //!
@@ -22,8 +23,11 @@
 //! ```
 
 mod code;
+mod directory;
 mod http;
+pub mod json;
 mod openapi;
+pub mod owner;
 mod rate;
 mod service;
 mod session;
@@ -33,7 +37,9 @@ mod told;
 pub mod wire;
 
 pub use code::{Code, Failure};
-pub use http::{Databases, router};
+pub use directory::{Databases, Directory, Owner};
+pub use http::form::{Encoding, Place};
+pub use http::{router, routes};
 pub use rate::Rate;
 pub use service::{Limits, Service};
 
@@ -45,7 +51,7 @@ use tokio::net::TcpListener;
 /// Serves until `stop` is there. Connections that are open then are dropped with the runtime.
 pub async fn serve(
     listener: TcpListener,
-    databases: Databases,
+    databases: impl Directory,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     // Small answers are gathered before they are sent; waiting for more would only delay them.

@@ -75,6 +75,16 @@ impl Service {
         Ok(service)
     }
 
+    /// The database that is served.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Its tokens.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
     /// What the holder of `token` may do.
     pub fn access(&self, token: &str) -> Result<Access, Failure> {
         Access::check(&self.records()?, token, seconds())
@@ -110,7 +120,7 @@ impl Service {
     }
 
     /// Tells when the view has changed.
-    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
+    pub fn versions(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
@@ -145,6 +155,9 @@ fn watch_versions(service: &Weak<Service>) {
     };
     while let Some(database) = service.upgrade().map(|service| service.database.clone()) {
         let now = database.wait(seen, WATCH);
+        if database.is_closed() {
+            return;
+        }
         drop(database);
         if now != seen {
             seen = now;

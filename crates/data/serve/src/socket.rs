@@ -1,6 +1,7 @@
 //! One WebSocket: moves messages between it and a session, which does the work on a thread that may block.
 
 use crate::code::{Code, Failure};
+use crate::directory::Owner;
 use crate::service::Service;
 use crate::session::Session;
 use crate::wire::{self, Numbered, Request};
@@ -34,9 +35,9 @@ impl From<axum::Error> for End {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(mut socket: WebSocket, service: Arc<Service>) {
+pub async fn serve(mut socket: WebSocket, service: Arc<Service>, owner: Option<Owner>) {
     let end = match service.place() {
-        Ok(_place) => run(&mut socket, &service).await,
+        Ok(_place) => run(&mut socket, &service, owner).await,
         Err(full) => Err(End::Refused(0, full)),
     };
     if let Err(End::Refused(id, failure)) = end {
@@ -53,7 +54,7 @@ pub async fn serve(mut socket: WebSocket, service: Arc<Service>) {
     }
 }
 
-async fn run(socket: &mut WebSocket, service: &Arc<Service>) -> Result<(), End> {
+async fn run(socket: &mut WebSocket, service: &Arc<Service>, owner: Option<Owner>) -> Result<(), End> {
     let first = timeout(HELLO, next(socket)).await.map_err(|_| End::Gone)??;
     let mut out = Vec::new();
     let mut requests = parse(&first)?;
@@ -61,7 +62,7 @@ async fn run(socket: &mut WebSocket, service: &Arc<Service>) -> Result<(), End> 
         return Err(End::Refused(0, Failure::new(Code::Malformed, "the first message says hello")));
     }
     let hello = requests.remove(0);
-    let opened = Session::begin(service, &hello, &mut out);
+    let opened = Session::begin(service, owner, &hello, &mut out);
     let mut session = opened.map_err(|failure| End::Refused(hello.id, failure))?;
     send(socket, out).await?;
     session.take(requests);

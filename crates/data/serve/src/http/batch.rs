@@ -5,11 +5,13 @@ use super::answer::Refusal;
 use super::entries::Wish;
 use super::form::{self, Encoding, Place};
 use crate::code::{Code, Failure};
-use crate::wire::{MAX_MESSAGE, Request, Step, Write};
+use crate::json;
+use crate::wire::{MAX_MESSAGE, Step, Write};
+use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::http::StatusCode;
 use cloudpal_base::limits::{MAX_KEY, MAX_VALUE};
 use serde::Deserialize;
+use serde_json::Value;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +92,7 @@ impl What {
     }
 }
 
-pub async fn batch(caller: Caller, body: Body) -> Result<StatusCode, Refusal> {
+pub async fn batch(caller: Caller, body: Body) -> Result<Json<Value>, Refusal> {
     let body = to_bytes(body, MAX_MESSAGE).await.map_err(|_| {
         Failure::new(
             Code::TooLarge,
@@ -100,6 +102,6 @@ pub async fn batch(caller: Caller, body: Body) -> Result<StatusCode, Refusal> {
     let batch: Batch = serde_json::from_slice(&body).map_err(|error| form::invalid(&error))?;
     let steps = batch.operations.into_iter().map(Operation::step).collect::<Result<Vec<_>, _>>()?;
     let write = Write { origin: None, durability: Wish::durability(batch.durability.as_ref()), steps };
-    caller.run(move |session| session.perform(Request::Write(write))).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let written = caller.run(move |session| session.write_told(&write)).await?;
+    Ok(Json(json::written(&written)))
 }

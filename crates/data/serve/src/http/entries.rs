@@ -2,8 +2,9 @@
 
 use super::Caller;
 use super::answer::Refusal;
-use super::form::{Encoding, Place, bounds, invalid, tell, within};
+use super::form::{Encoding, Place, bounds, invalid, within};
 use crate::code::{Code, Failure};
+use crate::json::tell;
 use crate::session::Session;
 use crate::wire::{Answer, Request, Step, Write};
 use axum::Json;

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use cloudpal_base::limits::MAX_KEY;
 use cloudpal_base::{Kind, Sub};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 /// Which sub-database: `?sub=notes&kind=json`.
 #[derive(Deserialize, Default)]
 pub struct Place {
+    /// Its name; empty: the database itself.
     #[serde(default)]
     pub sub: String,
+    /// Its kind, by name; registers unless said otherwise.
     #[serde(default = "register")]
     pub kind: String,
 }
@@ -25,6 +26,7 @@ pub fn register() -> String {
 }
 
 impl Place {
+    /// The sub-database.
     pub fn sub(&self) -> Result<Sub, Failure> {
         let kind = self.kind.parse().map_err(|error| invalid(&error))?;
         Sub::new(self.sub.clone(), kind).map_err(|error| invalid(&error))
@@ -43,6 +45,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// The key that stands in an address as `text`.
     pub fn key(self, text: &str) -> Result<Bytes, Failure> {
         let key = match self {
             Encoding::Text => Ok(text.as_bytes().to_vec()),
@@ -67,14 +70,6 @@ pub fn bounds(
         (Some(_), Some(_)) => Err(Failure::new(Code::Invalid, "a range has one bound at each end")),
     };
     Ok(Bounds { lower: bound(gt, gte)?, upper: bound(lt, lte)? })
-}
-
-/// Bytes under `name` if they are text, else in base64 under `name_base64`.
-pub fn tell(into: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => into.insert(name.to_owned(), json!(text)),
-        Err(_) => into.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes))),
-    };
 }
 
 /// Bytes that came as text or in base64; none if they came as neither.

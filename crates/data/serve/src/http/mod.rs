@@ -3,16 +3,19 @@
 mod answer;
 mod batch;
 mod entries;
-mod form;
+pub mod form;
 mod rest;
 mod told;
 
+pub use answer::Refusal;
+
 use crate::code::{Code, Failure};
+use crate::directory::{Directory, Owner};
 use crate::service::Service;
 use crate::session::Session;
+use crate::token::Access;
 use crate::{openapi, socket};
-use answer::Refusal;
-use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
@@ -20,20 +23,18 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
-/// The databases that are served, by the names in their addresses.
-pub type Databases = BTreeMap<String, Arc<Service>>;
-
 #[derive(Clone)]
 struct App {
-    databases: Arc<Databases>,
+    databases: Arc<dyn Directory>,
 }
 
 /// Every address, as the OpenAPI document has it.
-fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
+fn addresses() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/openapi.json", get(document)),
         ("/v1/databases/{database}", get(rest::about)),
@@ -50,12 +51,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     ]
 }
 
-/// The HTTP and WebSocket interface of some databases.
-pub fn router(databases: Databases) -> Router {
-    let app = App { databases: Arc::new(databases) };
-    let router =
-        routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
-    router
+/// The HTTP and WebSocket interface of databases, with answers for every other address.
+pub fn router(databases: impl Directory) -> Router {
+    bare(databases)
         .fallback(|| async {
             Refusal(Failure::new(Code::NotFound, "there is nothing here; see /openapi.json"))
         })
@@ -64,7 +62,17 @@ pub fn router(databases: Databases) -> Router {
             (StatusCode::METHOD_NOT_ALLOWED, Refusal(Failure::new(Code::Invalid, message)))
         })
         .layer(middleware::from_fn(open_to_pages))
-        .with_state(app)
+}
+
+/// The same for a program that has other addresses beside these.
+pub fn routes<S: Clone + Send + Sync + 'static>(databases: impl Directory) -> Router<S> {
+    bare(databases).layer(middleware::from_fn(open_to_pages))
+}
+
+fn bare<S: Clone + Send + Sync + 'static>(databases: impl Directory) -> Router<S> {
+    let app = App { databases: Arc::new(databases) };
+    let route = |router: Router<App>, (path, methods)| router.route(path, methods);
+    addresses().into_iter().fold(Router::new(), route).with_state(app)
 }
 
 /// Pages of any site may ask: nothing but the token, which a page has to hold, opens anything.
@@ -92,47 +100,50 @@ async fn document() -> Response {
 async fn upgrade(
     State(app): State<App>,
     Path(database): Path<String>,
+    owner: Option<Extension<Owner>>,
     upgrade: WebSocketUpgrade,
-) -> Result<Response, Refusal> {
-    let service = app.service(&database)?;
+) -> Result<Response, Response> {
+    let service = app.databases.find(&database).await?;
+    let owner = owner.map(|Extension(owner)| owner);
     let upgrade = upgrade
         .protocols([crate::wire::SUBPROTOCOL])
         .max_message_size(crate::wire::MAX_MESSAGE)
         .max_frame_size(crate::wire::MAX_MESSAGE);
-    Ok(upgrade.on_upgrade(move |connection| socket::serve(connection, service)))
+    Ok(upgrade.on_upgrade(move |connection| socket::serve(connection, service, owner)))
 }
 
-impl App {
-    fn service(&self, database: &str) -> Result<Arc<Service>, Failure> {
-        let found = self.databases.get(database).cloned();
-        found.ok_or_else(|| Failure::new(Code::NotFound, format!("no database {database:?} is served here")))
-    }
-}
-
-/// A request whose token was checked.
+/// A request whose token was checked, or that the owner sent.
 struct Caller {
     service: Arc<Service>,
     session: Session,
 }
 
 impl FromRequestParts<App> for Caller {
-    type Rejection = Refusal;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let names = Path::<BTreeMap<String, String>>::from_request_parts(parts, app).await;
-        let names = names.map_err(|error| Failure::new(Code::Invalid, error.to_string()))?;
-        let service = app.service(names.get("database").map_or("", String::as_str))?;
-        let access = service.access(token(&parts.headers)?)?;
-        let wait = service.charge(&access, 1, 0);
-        if !wait.is_zero() {
-            let message = format!("this token asks too much; try again in {} s", wait.as_secs() + 1);
-            return Err(Failure::new(Code::TooMany, message).into());
-        }
-        Ok(Caller { session: Session::new(service.clone(), access), service })
+        let named = |error: PathRejection| Refusal(Failure::new(Code::Invalid, error.to_string()));
+        let names = names.map_err(|error| named(error).into_response())?;
+        let service = app.databases.find(names.get("database").map_or("", String::as_str)).await?;
+        Caller::admit(parts, service).map_err(|failure| Refusal(failure).into_response())
     }
 }
 
 impl Caller {
+    fn admit(parts: &Parts, service: Arc<Service>) -> Result<Self, Failure> {
+        let access = match parts.extensions.get::<Owner>() {
+            Some(Owner) if !parts.headers.contains_key(header::AUTHORIZATION) => Access::owner(),
+            _ => service.access(token(&parts.headers)?)?,
+        };
+        let wait = service.charge(&access, 1, 0);
+        if !wait.is_zero() {
+            let message = format!("this token asks too much; try again in {} s", wait.as_secs() + 1);
+            return Err(Failure::new(Code::TooMany, message));
+        }
+        Ok(Caller { session: Session::new(service.clone(), access), service })
+    }
+
     /// Works on a thread that may block.
     async fn run<T: Send + 'static>(
         mut self,
@@ -154,5 +165,5 @@ fn token(headers: &HeaderMap) -> Result<&str, Failure> {
 /// The addresses, for the test of the document.
 #[cfg(test)]
 pub(crate) fn paths() -> Vec<&'static str> {
-    routes().into_iter().map(|(path, _)| path).collect()
+    addresses().into_iter().map(|(path, _)| path).collect()
 }

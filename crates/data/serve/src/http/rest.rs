@@ -4,6 +4,7 @@ use super::answer::Refusal;
 use super::form::{self, Place};
 use super::{Caller, told};
 use crate::code::{Code, Failure};
+use crate::json::{Names, conflict, member};
 use crate::token::Scope;
 use crate::wire::{Answer, MAX_MESSAGE, Request, Start, VERSION};
 use axum::Json;
@@ -91,18 +92,20 @@ pub async fn changes(caller: Caller, Query(since): Query<Since>) -> Result<Json<
 }
 
 pub async fn conflicts(caller: Caller, Query(place): Query<Place>) -> Result<Json<Value>, Refusal> {
-    let sub = place.sub()?;
+    let (sub, names) = (place.sub()?, Names::of(&caller.service.database));
     let answer = caller.run(move |session| session.perform(Request::Conflicts(sub))).await?;
     let Answer::Conflicts(conflicts) = answer else {
         return Err(Failure::new(Code::Failed, "no conflicts").into());
     };
-    Ok(Json(json!({ "conflicts": conflicts.iter().map(told::conflict).collect::<Vec<_>>() })))
+    let conflicts: Vec<_> = conflicts.iter().map(|one| conflict(one, &names)).collect();
+    Ok(Json(json!({ "conflicts": conflicts })))
 }
 
 pub async fn members(caller: Caller) -> Result<Json<Value>, Refusal> {
+    let database = caller.service.database.clone();
     let answer = caller.run(|session| session.perform(Request::Members)).await?;
     let Answer::Members(members) = answer else {
         return Err(Failure::new(Code::Failed, "no members").into());
     };
-    Ok(Json(json!({ "members": members.iter().map(told::member).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "members": members.iter().map(|one| member(one, &database)).collect::<Vec<_>>() })))
 }

@@ -1,11 +1,10 @@
-//! Changes, conflicts and members as JSON.
+//! Changes as JSON.
 
-use super::form::tell;
-use crate::told::{ToldChange, What, role, versions};
+use crate::json::tell;
+use crate::told::{ToldChange, What};
 use crate::wire::Event;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use cloudpal_base::{Conflict, Member, Version};
 use serde_json::{Map, Value, json};
 
 /// An event, with the cursor to go on from.
@@ -40,33 +39,4 @@ fn change(change: &ToldChange) -> Value {
     };
     told.insert("type".into(), json!(what));
     Value::Object(told)
-}
-
-/// A conflict with all its versions, the one that is shown first.
-pub fn conflict(conflict: &Conflict) -> Value {
-    let mut told = Map::new();
-    tell(&mut told, "key", &conflict.key);
-    if !conflict.path.is_empty() {
-        tell(&mut told, "path", &conflict.path);
-    }
-    told.insert("versions".into(), versions(conflict).map(version).collect());
-    Value::Object(told)
-}
-
-fn version(version: &Version) -> Value {
-    let mut told = Map::new();
-    tell(&mut told, "value", &version.value);
-    told.insert("writer".into(), json!(version.dot.client.to_string()));
-    told.insert("time_ms".into(), json!(version.stamp.wall_ms));
-    Value::Object(told)
-}
-
-/// A member.
-pub fn member(member: &Member) -> Value {
-    json!({
-        "writer": member.writer().client().to_string(),
-        "log": member.writer().to_string(),
-        "name": member.name,
-        "role": role(member),
-    })
 }

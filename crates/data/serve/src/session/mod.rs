@@ -5,6 +5,7 @@ mod read;
 mod write;
 
 use crate::code::{Code, Failure};
+use crate::directory::Owner;
 use crate::service::Service;
 use crate::token::Access;
 use crate::wire::{self, Answer, Hello, Numbered, Request, VERSION};
@@ -32,8 +33,13 @@ impl Session {
         Session { service, access, snapshots: HashMap::new(), feeds: BTreeMap::new(), inbox: VecDeque::new() }
     }
 
-    /// The first request of a connection: opens a session and appends the answer, or fails.
-    pub fn begin(service: &Arc<Service>, first: &Numbered, out: &mut Vec<u8>) -> Result<Self, Failure> {
+    /// The first request of a connection: opens a session and appends the answer, or fails. The owner may leave the token empty.
+    pub fn begin(
+        service: &Arc<Service>,
+        owner: Option<Owner>,
+        first: &Numbered,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Failure> {
         let Request::Hello(Hello { lowest, highest, token }) = &first.request else {
             return Err(Failure::new(Code::Malformed, "the first request of a connection says hello"));
         };
@@ -41,7 +47,10 @@ impl Session {
             let message = format!("version {VERSION} is spoken here; update the older side");
             return Err(Failure::new(Code::Version, message));
         }
-        let access = service.access(token)?;
+        let access = match owner {
+            Some(Owner) if token.is_empty() => Access::owner(),
+            _ => service.access(token)?,
+        };
         wire::ok(out, first.id, &Answer::Welcome { version: VERSION, key: service.database.key() });
         Ok(Session::new(service.clone(), access))
     }

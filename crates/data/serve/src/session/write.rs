@@ -7,7 +7,7 @@ use crate::service::{Service, lock, origins};
 use crate::token::Right;
 use crate::wire::{Answer, Numbered, Request, Step, Write};
 use bytes::Bytes;
-use cloudpal_base::{Batch, Durability, WriteError, WriteFault};
+use cloudpal_base::{Batch, Durability, WriteError, WriteFault, Written};
 use std::ops::Bound;
 
 /// Changes, and bytes of keys and values, that are written together.
@@ -38,6 +38,12 @@ impl Session {
         self.allow(&write)?;
         let done = commit(&self.service, std::slice::from_ref(&write));
         done.into_iter().collect::<Result<(), _>>().map(|()| Answer::Done)
+    }
+
+    /// The same for whoever wants to know where it lies.
+    pub fn write_told(&self, write: &Write) -> Result<Written, Failure> {
+        self.allow(write)?;
+        store(&self.service, std::slice::from_ref(write))
     }
 
     fn allow(&self, write: &Write) -> Result<(), Failure> {
@@ -114,13 +120,13 @@ fn together(service: &Service, writes: &[Write]) -> Vec<Result<(), Failure>> {
         return Vec::new();
     }
     match store(service, writes) {
-        Ok(()) => vec![Ok(()); writes.len()],
+        Ok(_) => vec![Ok(()); writes.len()],
         Err(failure) if writes.len() == 1 => vec![Err(failure)],
-        Err(_) => writes.iter().map(|write| store(service, std::slice::from_ref(write))).collect(),
+        Err(_) => writes.iter().map(|write| store(service, std::slice::from_ref(write)).map(drop)).collect(),
     }
 }
 
-fn store(service: &Service, writes: &[Write]) -> Result<(), Failure> {
+fn store(service: &Service, writes: &[Write]) -> Result<Written, Failure> {
     let mut batch = Batch::new();
     for step in writes.iter().flat_map(|write| &write.steps) {
         match step {
@@ -142,7 +148,7 @@ fn store(service: &Service, writes: &[Write]) -> Result<(), Failure> {
     }
     let durable = writes.iter().any(|write| write.durability == Durability::Durable);
     let durability = if durable { Durability::Durable } else { Durability::Relaxed };
-    service.database.write(batch, durability).map(drop).map_err(|error| refused(&error))
+    service.database.write(batch, durability).map_err(|error| refused(&error))
 }
 
 fn slice(bound: &Bound<Bytes>) -> Bound<&[u8]> {
@@ -158,6 +164,12 @@ fn refused(error: &WriteFault) -> Failure {
         WriteError::Key(_) | WriteError::Value(_) | WriteError::Batch(_) | WriteError::Changes => {
             Code::TooLarge
         }
+        WriteError::Rights { .. }
+        | WriteError::NotAdmitted
+        | WriteError::Cut
+        | WriteError::RolledBack
+        | WriteError::Waiting
+        | WriteError::NoKey => Code::Forbidden,
         _ => Code::Failed,
     };
     Failure { code, ..failure }

@@ -1,5 +1,6 @@
 use super::{Record, Scope, Token};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,13 @@ impl Book {
     /// The book at `path`, which need not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Book { path: path.into() }
+    }
+
+    /// The book of the database called `name`, beside the store in the folder `store`: it can be changed while the store is in use.
+    /// Names hold any character, so the file is called by their hash.
+    pub fn beside(store: &Path, name: &str) -> Self {
+        let hash = hex::encode(Sha256::digest(name.as_bytes()));
+        Book::at(store.join("tokens").join(format!("{hash}.json")))
     }
 
     /// When it was last changed; none if there is none.

@@ -117,11 +117,24 @@ impl Token {
     }
 }
 
-/// What the holder of a token may do. Made only from a token that was checked.
+/// What a caller may do. Made only from a token that was checked, or for the owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access(Record);
+pub struct Access(Holder);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Holder {
+    Owner,
+    Token(Record),
+}
+
+static ALL: [Scope; 1] = [Scope { path: String::new(), kind: None, right: Right::Write }];
 
 impl Access {
+    /// Whoever serves vouches that this is the owner, who needs no token.
+    pub const fn owner() -> Self {
+        Access(Holder::Owner)
+    }
+
     /// Checks a token against what is kept. The secret parts are compared in constant time.
     pub fn check(records: &[Record], token: &str, now: u64) -> Result<Self, Failure> {
         let refused =
@@ -133,7 +146,7 @@ impl Access {
         if !bool::from(token.hash().ct_eq(&kept[..])) {
             return Err(refused());
         }
-        let access = Access(record.clone());
+        let access = Access(Holder::Token(record.clone()));
         access.is_current(now).then_some(access).ok_or_else(|| {
             Failure::new(Code::Unauthorized, "the token has expired; ask the owner for another")
         })
@@ -141,22 +154,34 @@ impl Access {
 
     /// Whether the token has not expired at `now`, in seconds since 1970.
     pub fn is_current(&self, now: u64) -> bool {
-        self.0.expires.is_none_or(|expires| now < expires)
+        match &self.0 {
+            Holder::Owner => true,
+            Holder::Token(record) => record.expires.is_none_or(|expires| now < expires),
+        }
     }
 
     /// Whether what is kept of the token is still the same.
     pub fn is_among(&self, records: &[Record]) -> bool {
-        records.contains(&self.0)
+        match &self.0 {
+            Holder::Owner => true,
+            Holder::Token(record) => records.contains(record),
+        }
     }
 
-    /// The token's public part.
+    /// The token's public part; a word that no token has for the owner.
     pub fn id(&self) -> &str {
-        &self.0.id
+        match &self.0 {
+            Holder::Owner => "owner",
+            Holder::Token(record) => &record.id,
+        }
     }
 
     /// What it opens.
     pub fn scopes(&self) -> &[Scope] {
-        &self.0.scopes
+        match &self.0 {
+            Holder::Owner => &ALL,
+            Holder::Token(record) => &record.scopes,
+        }
     }
 
     /// Refuses what the token does not reach.
@@ -174,7 +199,7 @@ impl Access {
     /// Whether the token may do that there.
     pub fn reaches(&self, right: Right, sub: &Sub) -> bool {
         !sub.lies_under(RESERVED)
-            && self.0.scopes.iter().any(|scope| scope.right >= right && scope.covers(sub))
+            && self.scopes().iter().any(|scope| scope.right >= right && scope.covers(sub))
     }
 }
 
