@@ -1,15 +1,24 @@
 //! Who may talk to the page: browsers that asked for this pal by its own name or address, and for
 //! changes only pages of the pal itself. A foreign web page can neither read (it would need this pal's
-//! name in the address bar, see DNS rebinding) nor write.
+//! name in the address bar, see DNS rebinding) nor write; what it may do in a database a token says.
 
+use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode};
 use cloudpal_protocol::inside::DataStart;
+use cloudpal_serve::Owner;
 
 /// The names and addresses of one pal, as they stand in a `Host` header.
 #[derive(Clone, Debug)]
 pub struct Guard {
     hosts: Vec<String>,
+}
+
+/// Who has sent a request, as far as a browser tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Owner,
+    OtherSite,
 }
 
 /// What is said to who may not.
@@ -27,8 +36,31 @@ impl Guard {
         Guard { hosts: hosts.into() }
     }
 
-    /// Judges a request by its method and headers.
-    pub fn judge(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// For a server of a test.
+    #[cfg(test)]
+    pub fn at(address: std::net::SocketAddr) -> Self {
+        Guard { hosts: vec![address.to_string()] }
+    }
+
+    /// Judges a request. One that comes from the pal's own page or a program on one of its devices is marked as its owner's. A
+    /// page of another site changes nothing but what a token lets it, which it has to show.
+    pub fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
+        match self.judge(request.headers())? {
+            Sender::Owner => drop(request.extensions_mut().insert(Owner)),
+            Sender::OtherSite => {
+                let reads = [Method::GET, Method::HEAD].contains(request.method());
+                if !reads && !takes_tokens(request.uri().path()) {
+                    return Err((
+                        StatusCode::FORBIDDEN,
+                        "Only the pal's own page, or a program on one of its devices, may change anything here.\n",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, headers: &HeaderMap) -> Result<Sender, Refusal> {
         let host = one(headers, HOST.as_str()).filter(|host| self.knows(host));
         let Some(host) = host else {
             return Err((
@@ -36,24 +68,16 @@ impl Guard {
                 "This is a pal's page. Open it by the pal's own name, home.NAME.internal.\n",
             ));
         };
-        if [Method::GET, Method::HEAD].contains(method) {
-            return Ok(());
-        }
         let same_site = match headers.get("sec-fetch-site") {
             None => true,
-            Some(site) => site == "same-origin",
+            // Typed into the address bar, or one of our own.
+            Some(site) => site == "same-origin" || site == "none",
         };
         let same_origin = match headers.get(ORIGIN) {
             None => true,
             Some(origin) => origin.to_str().is_ok_and(|origin| origin.strip_prefix("http://") == Some(host)),
         };
-        if same_site && same_origin {
-            return Ok(());
-        }
-        Err((
-            StatusCode::FORBIDDEN,
-            "Only the pal's own page, or a program on one of its devices, may change anything here.\n",
-        ))
+        Ok(if same_site && same_origin { Sender::Owner } else { Sender::OtherSite })
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -61,6 +85,11 @@ impl Guard {
         let host = host.strip_suffix('.').unwrap_or(host);
         self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
     }
+}
+
+/// Where tokens are looked at: databases are offered to pages of other sites, too.
+fn takes_tokens(path: &str) -> bool {
+    path.starts_with("/v1/databases/")
 }
 
 /// A header that is there exactly once and is text.
@@ -73,14 +102,21 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
+
+    /// Whether the request counts as the owner's.
+    fn admit(method: Method, path: &str, pairs: &[(&'static str, &str)]) -> Result<bool, StatusCode> {
+        let guard = Guard::of("ada", "100.64.1.1".parse().unwrap(), "fd00:1::1".parse().unwrap());
+        let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        for (name, value) in pairs {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        guard.admit(&mut request).map_err(|(code, _)| code)?;
+        Ok(request.extensions().get::<Owner>().is_some())
+    }
 
     fn judge(method: Method, pairs: &[(&'static str, &str)]) -> Result<(), StatusCode> {
-        let guard = Guard::of("ada", "100.64.1.1".parse().unwrap(), "fd00:1::1".parse().unwrap());
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, value.parse().unwrap());
-        }
-        guard.judge(&method, &headers).map_err(|(code, _)| code)
+        admit(method, "/data/x", pairs).map(drop)
     }
 
     #[test]
@@ -126,5 +162,24 @@ mod tests {
                 assert_eq!(judge(method, &[host, foreign]), Err(StatusCode::FORBIDDEN), "{foreign:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_foreign_page_comes_to_databases_but_never_as_the_owner() {
+        let host = ("host", "home.ada.internal");
+        let path = "/v1/databases/home/batch";
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            assert_eq!(admit(method.clone(), path, &[host]), Ok(true), "a program");
+            for foreign in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")] {
+                assert_eq!(admit(method.clone(), path, &[host, foreign]), Ok(false), "{foreign:?}");
+            }
+            let rebound = [("host", "evil.example"), ("origin", "http://evil.example")];
+            assert_eq!(admit(method, path, &rebound), Err(StatusCode::MISDIRECTED_REQUEST));
+        }
+        assert_eq!(admit(Method::GET, path, &[host, ("sec-fetch-site", "none")]), Ok(true));
+        assert_eq!(
+            admit(Method::POST, "/v1/databases", &[host, ("origin", "null")]),
+            Err(StatusCode::FORBIDDEN)
+        );
     }
 }

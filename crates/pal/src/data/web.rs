@@ -77,15 +77,15 @@ fn router(app: App) -> Router {
         .route("/api/echo", get(api_echo))
         .route("/data/", get(list))
         .route("/data/{name}", get(read).put(write).delete(delete))
-        .merge(hyper::router())
+        .merge(hyper::router(&app.hyper))
         .fallback(|| async { text(StatusCode::NOT_FOUND, "There is nothing here. The pal's page is at /\n") })
-        .layer(middleware::from_fn_with_state(app.clone(), watch))
+        .layer(middleware::from_fn_with_state(app.guard.clone(), watch))
         .with_state(app)
 }
 
 /// Refuses who may not, and tells the browser what it may do with the answer.
-async fn watch(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut response = match app.guard.judge(request.method(), request.headers()) {
+pub async fn watch(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let mut response = match guard.admit(&mut request) {
         Ok(()) => next.run(request).await,
         Err((code, why)) => text(code, why),
     };

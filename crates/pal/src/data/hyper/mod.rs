@@ -1,12 +1,15 @@
-//! Logs, sorted maps and drives over HTTP, beside the page: `/v1/logs`, `/v1/bees`, `/v1/drives`
-//! (`docs/data-api.md` tells them to those who call). Who may is the page's rule.
+//! Logs, sorted maps, drives and databases over HTTP, beside the page: `/v1/logs`, `/v1/bees`, `/v1/drives`, `/v1/databases`
+//! (`docs/data-api.md` and `docs/database-api.md` tell them to those who call). Who may is the page's rule; databases are
+//! offered to holders of tokens, too.
 //!
-//! All blocks, keys and files live in one store on the unlocked data disk ([`shelf`]), which is opened when it is
+//! All blocks, keys, files and databases live in one store on the unlocked data disk ([`shelf`]), which is opened when it is
 //! first asked for: a pal whose owner keeps nothing there spends no memory on it. On [`port`] the same store
 //! replicates with the owner's other devices.
 
+mod bases;
 mod bees;
 mod body;
+mod databases;
 mod drives;
 mod logs;
 mod peers;
@@ -91,8 +94,8 @@ impl Hyper {
     }
 }
 
-/// The routes, for a router whose state holds a [`Hyper`].
-pub fn router<S>() -> Router<S>
+/// The routes, for a router whose state holds this [`Hyper`].
+pub fn router<S>(hyper: &Hyper) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
     Hyper: FromRef<S>,
@@ -103,6 +106,7 @@ where
         .nest("/v1/bees", bees::router())
         .nest("/v1/drives", drives::router())
         .nest("/v1/peers", peers::router())
+        .merge(databases::router(hyper))
         .route("/v1/{*rest}", axum::routing::any(|| async { Problem::no_route() }))
 }
 
@@ -117,6 +121,7 @@ async fn about(State(hyper): State<Hyper>) -> Result<Json<Value>, Problem> {
         "logs": about.counts[Kind::Log as usize],
         "bees": about.counts[Kind::Bee as usize],
         "drives": about.counts[Kind::Drive as usize],
+        "databases": about.databases,
         "losses": about.losses,
         "resident_bytes": kib("/proc/self/status", "VmRSS:").map(|kib| kib * 1024),
         "available_bytes": kib("/proc/meminfo", "MemAvailable:").map(|kib| kib * 1024),

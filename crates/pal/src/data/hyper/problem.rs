@@ -3,9 +3,13 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use cloudpal_base::{HistoryError, MemberError, OpenError, WriteError, WriteFault};
 use cloudpal_bee::ReadError as BeeReadError;
 use cloudpal_drive::{PathError, ReadError as DriveReadError};
 use cloudpal_log::{FeedError, StorageError};
+use cloudpal_serve::Failure;
+use cloudpal_serve::owner::OwnerError;
+use cloudpal_serve::token::BookError;
 use cloudpal_shelf::ShelfError;
 use serde_json::json;
 use std::error::Error;
@@ -46,6 +50,12 @@ impl Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
     }
 
+    /// Asked by somebody else than the owner.
+    pub fn not_owner() -> Self {
+        let message = "only the pal's own page, or a program on one of its devices, may do this";
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
     /// Used wrongly.
     pub fn usage(message: impl Into<String>) -> Self {
         Problem::new(StatusCode::BAD_REQUEST, "usage", message)
@@ -59,7 +69,7 @@ impl Problem {
     /// No such address.
     pub fn no_route() -> Self {
         Problem::not_found(
-            "there is nothing here; logs are at /v1/logs, maps at /v1/bees, drives at /v1/drives",
+            "there is nothing here; logs are at /v1/logs, maps at /v1/bees, drives at /v1/drives, databases at /v1/databases",
         )
     }
 
@@ -119,6 +129,9 @@ impl<E: Error + 'static> From<E> for Problem {
 }
 
 fn kind(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static str)> {
+    if let Some(known) = of_database(error) {
+        return Some(known);
+    }
     if let Some(error) = error.downcast_ref::<FeedError>() {
         return match error {
             FeedError::Unavailable { .. } => Some((StatusCode::GATEWAY_TIMEOUT, "unavailable")),
@@ -163,6 +176,78 @@ fn kind(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static str)> {
         return missing.then_some((StatusCode::NOT_FOUND, "not_found"));
     }
     None
+}
+
+/// Errors of databases. Those that only pass on what is behind them name no source of their own.
+fn of_database(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static str)> {
+    if let Some(error) = error.downcast_ref::<Failure>() {
+        return Some((error.code.status(), error.code.name()));
+    }
+    if let Some(error) = error.downcast_ref::<OwnerError>() {
+        return match error {
+            OwnerError::Usage(_) => Some((StatusCode::BAD_REQUEST, "usage")),
+            OwnerError::Open(error) => of_database(error),
+            OwnerError::Write(error) => of_database(error),
+            OwnerError::Member(error) => of_database(error),
+            OwnerError::History(error) => of_database(error),
+            OwnerError::Book(error) => of_database(error),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<OpenError>() {
+        return match error {
+            OpenError::Exists(_) => Some((StatusCode::CONFLICT, "exists")),
+            OpenError::Missing(_) => Some((StatusCode::NOT_FOUND, "not_found")),
+            OpenError::Name => Some((StatusCode::BAD_REQUEST, "usage")),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<MemberError>() {
+        return match error {
+            MemberError::Refused(error) => refused(error),
+            MemberError::Write(error) => of_database(error),
+            MemberError::Open(error) => of_database(error),
+            MemberError::Unknown(_) => Some((StatusCode::NOT_FOUND, "not_found")),
+            MemberError::Ambiguous(_) => Some((StatusCode::BAD_REQUEST, "usage")),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<HistoryError>() {
+        return match error {
+            HistoryError::Unknown { .. } => Some((StatusCode::NOT_FOUND, "not_found")),
+            HistoryError::Write(error) => of_database(error),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<BookError>() {
+        return match error {
+            BookError::Unknown(_) => Some((StatusCode::NOT_FOUND, "not_found")),
+            BookError::Kind(_) => Some((StatusCode::BAD_REQUEST, "usage")),
+            BookError::Full => Some((StatusCode::PAYLOAD_TOO_LARGE, "too_large")),
+            _ => None,
+        };
+    }
+    match error.downcast_ref::<WriteFault>() {
+        Some(WriteFault::Refused(error)) => refused(error),
+        Some(WriteFault::Closed) => Some((StatusCode::LOCKED, "locked")),
+        _ => None,
+    }
+}
+
+/// What the pal as a member may not.
+fn refused(error: &WriteError) -> Option<(StatusCode, &'static str)> {
+    match error {
+        WriteError::NoMember => Some((StatusCode::NOT_FOUND, "not_found")),
+        WriteError::Rights { .. }
+        | WriteError::NotAdmitted
+        | WriteError::Cut
+        | WriteError::RolledBack
+        | WriteError::Waiting
+        | WriteError::NoKey
+        | WriteError::NotManager
+        | WriteError::ClientTaken => Some((StatusCode::FORBIDDEN, "forbidden")),
+        _ => None,
+    }
 }
 
 /// An error with everything behind it, each thing said once.

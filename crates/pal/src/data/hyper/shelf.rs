@@ -1,6 +1,7 @@
 //! The open store with everything on it that is in use. All calls block.
 
 use super::Problem;
+use super::bases::Bases;
 use cloudpal_core::Secret;
 use cloudpal_log::wire::Role;
 use cloudpal_shelf::{Item, Key, Kind, Made, Wish};
@@ -35,6 +36,8 @@ const DIALLING: Duration = Duration::from_secs(10);
 pub struct Shelf {
     /// What there is by name.
     pub things: cloudpal_shelf::Shelf,
+    /// Its databases.
+    pub bases: Bases,
     /// Copies that are followed as long as the store is open, by key.
     followed: Mutex<HashMap<Key, Followed>>,
     peers: Mutex<Vec<Peer>>,
@@ -79,6 +82,7 @@ pub struct About {
     pub peers: usize,
     /// Logs, maps, drives.
     pub counts: [usize; 3],
+    pub databases: usize,
     /// Keys of logs that are shorter than they were.
     pub losses: Vec<String>,
 }
@@ -95,14 +99,17 @@ impl Shelf {
         let key = StoreKey::new(*key.expose());
         let store = Store::open(dir, &key, options).map_err(|error| Problem::unopened(&error))?;
         let things = cloudpal_shelf::Shelf::new(store, OPTIONS)?;
-        let shelf = Shelf { things, followed: Mutex::default(), peers: Mutex::default() };
+        let bases = Bases::open_all(things.store(), dir)?;
+        let shelf = Shelf { things, bases, followed: Mutex::default(), peers: Mutex::default() };
         shelf.follow_all()?;
         Ok(shelf)
     }
 
     /// Makes everything last and ends all use; requests under way fail from here on.
     pub fn close(&self) -> Result<(), Problem> {
-        Ok(self.things.close()?)
+        let bases = self.bases.close();
+        self.things.close()?;
+        Ok(bases?)
     }
 
     /// Everything so far survives a loss of power when this returns.
@@ -117,6 +124,7 @@ impl Shelf {
             network_key: hex::encode(self.things.store().network_key()),
             peers: self.connected().len(),
             counts: [count(Kind::Log)?, count(Kind::Bee)?, count(Kind::Drive)?],
+            databases: self.bases.names()?.len(),
             losses: self.things.store().losses().into_iter().map(|loss| hex::encode(loss.key)).collect(),
         })
     }

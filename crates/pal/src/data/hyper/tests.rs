@@ -1,6 +1,11 @@
 //! The interface as a program on one of the owner's devices meets it, over real HTTP on the loopback.
 
+mod databases;
+
 use super::*;
+use crate::data::guard::Guard;
+use crate::data::web::watch;
+use axum::middleware::from_fn_with_state;
 use cloudpal_drive::{BlobLog, Drive, DrivePath, Logs};
 use cloudpal_log::{Feed, FeedError, Manifest};
 use cloudpal_store::{Access, LogOptions, Options, Session, Store, StoreKey, Which};
@@ -34,8 +39,11 @@ impl Stage {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
-                axum::serve(listener, router().with_state(hyper)).await.unwrap();
+                let address = listener.local_addr().unwrap();
+                tell.send(address).unwrap();
+                let guarded = from_fn_with_state(Arc::new(Guard::at(address)), watch);
+                let router = router(&hyper).layer(guarded).with_state(hyper);
+                axum::serve(listener, router).await.unwrap();
             });
         });
         Stage { address: told.recv().unwrap(), vault, _dir: dir }
@@ -46,11 +54,16 @@ impl Stage {
     }
 
     fn bytes(&self, method: &str, path: &str, body: &[u8], range: Option<&str>) -> (u16, Vec<u8>) {
+        let headers: Vec<_> = range.map(|range| ("range", range)).into_iter().collect();
+        self.ask(method, path, body, &headers)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &[u8], headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        if let Some(range) = range {
-            request = request.header("range", range);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let mut answer = agent.run(request.body(body).unwrap()).unwrap();
         let status = answer.status().as_u16();
