@@ -6,7 +6,7 @@
 use crate::report::{machine, print};
 use crate::workers::{Progress, all};
 use anyhow::Result;
-use cloudpal_simulator::{Counts, Flaw, Trouble, Verdict, play_aloud, play_with};
+use cloudpal_simulator::{Counts, Flaw, History, Trouble, Verdict, play_aloud, play_with};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ pub fn torture(options: &Options) -> Result<ExitCode> {
                 eprintln!("    {what}");
             }
         };
-        let outcome = outcome(|| play_aloud(seed, options.steps, &mut tell));
+        let outcome = outcome(|| play_aloud(seed, options.steps, History::of(seed), &mut tell));
         if let Some((_, what)) = outcome.wrong() {
             eprintln!("    seed {seed}: {what}");
         }
@@ -145,5 +145,7 @@ fn sum(worlds: &[(u64, Outcome)]) -> Value {
         "crashes": counted(|counts| counts.crashes), "restores": counted(|counts| counts.restores),
         "cuts": counted(|counts| counts.cuts), "admissions": counted(|counts| counts.admissions),
         "compactions": counted(|counts| counts.compactions), "disordered": counted(|counts| counts.disordered),
+        "checkpoints": counted(|counts| counts.checkpoints), "loads": counted(|counts| counts.loads),
+        "forgotten": counted(|counts| counts.forgotten),
     })
 }

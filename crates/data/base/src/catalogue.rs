@@ -4,7 +4,7 @@ use crate::error::OpenError;
 use bytes::Bytes;
 use cloudpal_core::{AgreementSecret, Secret, SigningKey};
 use cloudpal_db::{Identity, WriterId};
-use cloudpal_log::{Durability, Feed};
+use cloudpal_log::{Durability, Feed, KeyPair, Manifest};
 use cloudpal_store::{LogOptions, Namespace, Session, Store, Which};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,13 +35,18 @@ impl Entry {
         Ok(fresh)
     }
 
+    /// The owner's key, on the owner's devices.
+    pub fn owner_key(&self) -> Option<SigningKey> {
+        self.owner.map(|owner| SigningKey::from_secret(&Secret::new(owner)))
+    }
+
     /// Who this device is.
     pub fn identity(&self, writer: WriterId) -> Identity {
         Identity {
             writer,
             agreement: AgreementSecret::from_secret(&Secret::new(self.agreement)),
             signer: SigningKey::from_secret(&Secret::new(self.signer)),
-            owner: self.owner.map(|owner| SigningKey::from_secret(&Secret::new(owner))),
+            owner: self.owner_key(),
         }
     }
 }
@@ -72,6 +77,18 @@ pub fn log(store: &Store, name: &str, generation: u32) -> Result<Session, OpenEr
     let which = Which::named(namespace(), format!("{name}/{generation}"));
     let options = LogOptions { durability: Some(Durability::Relaxed), ..LogOptions::default() };
     Ok(store.open_log(which, options)?)
+}
+
+/// The log with this device's checkpoints, which the owner's key signs.
+pub fn checkpoints(
+    store: &Store,
+    manifest: Manifest,
+    entry: &Entry,
+) -> Result<(WriterId, Session), OpenError> {
+    let log = WriterId(manifest.key());
+    let key_pair = entry.owner.map(|owner| KeyPair::from_seed(&owner));
+    let options = LogOptions { durability: Some(Durability::Relaxed), ..LogOptions::default() };
+    Ok((log, store.open_log(Which::Manifest { manifest, key_pair }, options)?))
 }
 
 /// Under which name the view's pages lie.

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use cloudpal_core::{Secret, SigningKey};
 use cloudpal_db::{
     Advanced, Batch, Conflict, Identity, Prepared, ReadError, Refusal, Replica, Sub, View, WriteError,
-    WriterId, Written,
+    WriterId, Written, checkpoint_manifest,
 };
 use cloudpal_log::{Durability, Feed, FeedError};
 use cloudpal_sorted::{self as sorted, Sorted};
 use cloudpal_store::{Session, Store};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     waiting: AtomicU32,
     queue: Queue,
     pub(crate) closed: AtomicBool,
+    /// Held while a checkpoint is made.
+    pub(crate) checkpointing: Mutex<()>,
 }
 
 pub(crate) struct State {
@@ -151,7 +154,12 @@ impl Database {
         let sorted = Sorted::open(pages, bounds).map_err(cloudpal_db::KeepError::from)?;
         let database = WriterId(entry.database);
         let mut logs = MemberLogs::new(store, writer, own.clone());
-        logs.follow(database)?;
+        logs.follow(database, HEADER)?;
+        if let Some(owner) = entry.owner_key() {
+            let manifest = checkpoint_manifest(&owner.public(), &database, &writer);
+            let (log, session) = catalogue::checkpoints(store, manifest, &entry)?;
+            logs.add_checkpoints(log, session);
+        }
         let replica = Replica::open(database, me, sorted.clone())?;
         let mut state = State { replica, logs, length: own.length(), own, last: Advanced::default() };
         state.advance()?;
@@ -166,6 +174,7 @@ impl Database {
             waiting: AtomicU32::new(0),
             queue: Queue::default(),
             closed: AtomicBool::new(false),
+            checkpointing: Mutex::new(()),
         });
         let follower = Arc::new(Follower::start(&shared).map_err(OpenError::Thread)?);
         Ok(Database { shared, _follower: follower })
@@ -352,16 +361,38 @@ impl State {
     pub(crate) fn advance(&mut self) -> Result<(), OpenError> {
         loop {
             self.last = self.replica.advance(&self.logs, now_ms())?;
-            let known = self.logs.sessions().count();
-            let writers: Vec<WriterId> =
-                self.replica.members().iter().map(|(_, member)| member.writer()).collect();
-            writers.into_iter().try_for_each(|writer| self.logs.follow(writer))?;
-            if self.logs.sessions().count() == known {
+            if !self.follow()? {
                 return Ok(());
             }
         }
     }
+
+    /// Asks for the logs of all members, and for checkpoints; whether there are new ones.
+    fn follow(&mut self) -> Result<bool, OpenError> {
+        let mut new = false;
+        for log in self.replica.checkpoint_logs() {
+            new |= self.logs.watch(*log)?;
+        }
+        for (log, position) in &self.last.missing {
+            self.logs.look(log, *position)?;
+        }
+        if let Some((log, blocks)) = self.replica.latest_checkpoint() {
+            self.logs.hold(&log, blocks)?;
+        }
+        let settled = self.replica.settled();
+        let waits = settled.is_empty() && !self.replica.has_begun() && self.logs.awaits_checkpoint();
+        let writers: Vec<WriterId> =
+            self.replica.members().iter().map(|(_, member)| member.writer()).collect();
+        for writer in writers {
+            let blocks = if waits { HEADER } else { settled.get(writer.client())..u64::MAX };
+            new |= self.logs.follow(writer, blocks)?;
+        }
+        Ok(new)
+    }
 }
+
+/// The block of a log that says what it is.
+const HEADER: Range<u64> = 0..1;
 
 fn check_free(store: &Store, name: &str) -> Result<(), OpenError> {
     if name.is_empty() || name.len() > 255 {

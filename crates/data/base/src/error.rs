@@ -105,3 +105,35 @@ pub enum HistoryError {
         position: u64,
     },
 }
+
+/// Why a checkpoint could not be made, or history not forgotten.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The database does not allow it.
+    #[error(transparent)]
+    Refused(#[from] WriteError),
+    /// The view could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The view could not be kept.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// A log could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log of checkpoints, or one whose history is to be forgotten.
+    #[error("cannot write to the log of checkpoints, or clear a log")]
+    Log(#[from] FeedError),
+    /// No random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+    /// There is none.
+    #[error(
+        "there is no checkpoint yet, and history can be forgotten only before one: the device that created the database makes it"
+    )]
+    None,
+    /// Its contents are not here.
+    #[error("the checkpoint is not all here yet: connect this device to one that has it")]
+    NotHeld,
+}

@@ -17,6 +17,12 @@ const PATIENCE: u32 = 40;
 /// How often it looks whether there is something to do for others.
 const CHORES: Duration = Duration::from_secs(5);
 
+/// How often it looks whether so much was written that a checkpoint is worth it.
+const CHECKPOINT: Duration = Duration::from_secs(60);
+
+/// How often it forgets history that is older than anybody asked for.
+const FORGET: Duration = Duration::from_secs(3600);
+
 /// The thread that merges what peers send, writes memory to pages and merges runs. It ends when this is dropped.
 pub(crate) struct Follower {
     ended: Arc<AtomicBool>,
@@ -40,6 +46,7 @@ impl Drop for Follower {
 fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
     let mut beats = 0;
     let mut chores = Instant::now();
+    let (mut checkpoint, mut forget) = (Instant::now(), Instant::now());
     loop {
         let Some(shared) = weak.upgrade() else { return };
         if ended.load(Ordering::Acquire) || shared.closed.load(Ordering::Acquire) {
@@ -53,6 +60,18 @@ fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
             chores = Instant::now();
             if let Err(error) = shared.do_chores() {
                 tracing::debug!(database = shared.name, %error, "nothing could be done for other members");
+            }
+        }
+        if checkpoint.elapsed() >= CHECKPOINT {
+            checkpoint = Instant::now();
+            if let Err(error) = shared.make_checkpoint_if_worth() {
+                tracing::warn!(database = shared.name, %error, "no checkpoint could be made");
+            }
+        }
+        if forget.elapsed() >= FORGET {
+            forget = Instant::now();
+            if let Err(error) = shared.forget_old() {
+                tracing::warn!(database = shared.name, %error, "old history could not be forgotten");
             }
         }
         let more = shared.compact();

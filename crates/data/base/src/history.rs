@@ -11,6 +11,7 @@ use cloudpal_db::{
 use cloudpal_log::Durability;
 use cloudpal_log::codec::{CodecError, Reader, Write};
 use cloudpal_sorted::{MemoryPages, Options, Sorted};
+use cloudpal_store::Session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
@@ -149,8 +150,9 @@ impl Database {
     }
 
     /// The database as it was when this copy had taken in what was written up to `wall_ms`, by the writers' accounts. It is built
-    /// from the logs, so it takes as long as reading all of them.
+    /// from the logs, so it takes as long as reading all of them. Where history was forgotten it reaches back to the checkpoint.
     pub fn at_time(&self, wall_ms: u64) -> Result<Past, HistoryError> {
+        self.shared.lock().check_reaches(wall_ms)?;
         self.past(|change| change.stamp.wall_ms > wall_ms)
     }
 
@@ -188,9 +190,15 @@ impl Database {
             .map(|(client, length)| (client, length.min(cut.get(&client).copied().unwrap_or(length))))
             .collect();
         let sorted = Sorted::open(MemoryPages::new(), Options::default()).map_err(KeepError::from)?;
-        let mut past = state.replica.past(sorted)?;
-        past.advance(&Until { logs: &state.logs, end: &end }, now_ms())?;
-        Ok(past.view())
+        let mut past = state.replica.past(sorted, &end)?;
+        let base = state.replica.base().map(|base| (base.log, base.tail + 1));
+        let read = past.advance(&Until { logs: &state.logs, end: &end, base }, now_ms())?;
+        match read.missing.first() {
+            Some((writer, position)) => {
+                Err(ReadError::History { client: writer.client(), position: *position }.into())
+            }
+            None => Ok(past.view()),
+        }
     }
 
     /// Makes the keys that a batch changed show again what they did before, as far as nobody has changed them since. It is a new
@@ -237,11 +245,17 @@ pub type Past = View<MemoryPages>;
 struct Until<'a> {
     logs: &'a dyn Logs,
     end: &'a Heads,
+    /// The log of the checkpoint that may be begun with, and its end there.
+    base: Option<(WriterId, u64)>,
 }
 
 impl Logs for Until<'_> {
     fn length(&self, writer: &WriterId) -> u64 {
-        self.logs.length(writer).min(self.end.get(writer.client()))
+        let end = match self.base {
+            Some((log, end)) if log == *writer => end,
+            _ => self.end.get(writer.client()),
+        };
+        self.logs.length(writer).min(end)
     }
 
     fn block(&self, writer: &WriterId, position: u64) -> Result<Option<Bytes>, LogsError> {
@@ -270,6 +284,18 @@ fn touched(entry: &Entry, past: &Past) -> Result<BTreeSet<(Sub, Bytes)>, ReadErr
 }
 
 impl State {
+    /// That what was written up to `wall_ms` can still be told from what came later.
+    fn check_reaches(&self, wall_ms: u64) -> Result<(), ReadError> {
+        let Some(base) = self.replica.base().filter(|base| wall_ms < base.made_ms) else { return Ok(()) };
+        let gone = |(writer, session): &(&WriterId, &Session)| {
+            base.heads.get(writer.client()) > 1 && !session.has(1)
+        };
+        match self.logs.sessions().find(gone) {
+            Some((writer, _)) => Err(ReadError::History { client: writer.client(), position: 1 }),
+            None => Ok(()),
+        }
+    }
+
     /// What the batch at `dot` did; none if it cannot be read any more.
     fn did(&self, dot: Dot) -> Result<Option<Did>, HistoryError> {
         let Some(entry) = self.replica.entry_at(&self.logs, dot)? else { return Ok(None) };

@@ -7,6 +7,7 @@
 //! - [`Database::create`], [`join`](Database::join), [`open`](Database::open): databases by name, in one store.
 //! - [`Database::write`], [`snapshot`](Database::snapshot), [`changes`](Database::changes): what apps use.
 //! - [`Database::request`], [`admit`](Database::admit), [`remove`](Database::remove): who belongs to it.
+//! - [`Database::checkpoint`], [`forget`](Database::forget): beginning from a checkpoint, and letting go of history before it.
 //!
 //! It dials nobody and listens nowhere: whoever holds the store [connects](cloudpal_store::Store::connect) it, and what comes is merged.
 //! Secrets of a database lie in the store, sealed, and are never printed.
@@ -30,6 +31,7 @@
 //! ```
 
 mod catalogue;
+mod checkpoint;
 mod database;
 mod error;
 mod follow;
@@ -40,14 +42,15 @@ mod pages;
 mod queue;
 mod request;
 
+pub use checkpoint::{Forgotten, RETENTION};
 pub use cloudpal_db::record::{Rights, Role};
 pub use cloudpal_db::{
-    Batch, Change, ClientId, Conflict, Dot, Fault, Heads, Kind, Member, Order, Range, ReadError, Refusal,
-    Stamp, Sub, SubError, Version, WriteError, WriterId, Written, limits,
+    Batch, Change, Checkpoint, ClientId, Conflict, Dot, Fault, Heads, Kind, Member, Order, Range, ReadError,
+    Refusal, Stamp, Sub, SubError, Version, WriteError, WriterId, Written, limits,
 };
 pub use cloudpal_log::Durability;
 pub use database::{Database, Options, Snapshot, Standing};
-pub use error::{HistoryError, MemberError, OpenError, WriteFault};
+pub use error::{CheckpointError, HistoryError, MemberError, OpenError, WriteFault};
 pub use history::{Changes, Cursor, Did, Edited, Past, Undone};
 pub use members::Progress;
 pub use request::{ParseRequestError, Request};

@@ -4,27 +4,133 @@ use cloudpal_db::{Logs, LogsError, WriterId};
 use cloudpal_log::Feed;
 use cloudpal_store::{Fetch, Session, Store};
 use std::collections::HashMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
-/// The logs of a database's members: this device's, and copies of the others' that follow them.
+/// How long a new copy waits for peers to say whether there is a checkpoint, before it asks for all of history.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The logs of a database: this device's, copies of the other members' that follow them, and those with checkpoints.
 pub struct MemberLogs {
     store: Store,
     own: (WriterId, Session),
-    others: HashMap<WriterId, (Session, Fetch)>,
+    others: HashMap<WriterId, Followed>,
+    checkpoints: HashMap<WriterId, Checkpoints>,
+    /// Since when somebody could have said whether there is a checkpoint.
+    asked: Option<Instant>,
+}
+
+struct Followed {
+    session: Session,
+    blocks: Range<u64>,
+    _fetch: Fetch,
+}
+
+/// A log with checkpoints, of which only the latest is held.
+struct Checkpoints {
+    session: Session,
+    /// Blocks that tell where the latest is.
+    looks: HashMap<u64, Fetch>,
+    latest: Option<(Range<u64>, Fetch)>,
+    /// Whether the one before is gone.
+    tidy: bool,
 }
 
 impl MemberLogs {
     pub fn new(store: &Store, writer: WriterId, own: Session) -> Self {
-        MemberLogs { store: store.clone(), own: (writer, own), others: HashMap::new() }
+        MemberLogs {
+            store: store.clone(),
+            own: (writer, own),
+            others: HashMap::new(),
+            checkpoints: HashMap::new(),
+            asked: None,
+        }
     }
 
-    /// Follows the log of `writer` from now on, if it is not followed.
-    pub fn follow(&mut self, writer: WriterId) -> Result<(), OpenError> {
-        if writer != self.own.0 && !self.others.contains_key(&writer) {
-            let session = self.store.get(writer.0)?;
-            let fetch = session.fetch(0..u64::MAX)?;
-            self.others.insert(writer, (session, fetch));
+    /// Follows the log of `writer` from now on, in these blocks; whether that is new.
+    pub fn follow(&mut self, writer: WriterId, blocks: Range<u64>) -> Result<bool, OpenError> {
+        if writer == self.own.0 {
+            return Ok(false);
+        }
+        let known = self.others.get(&writer);
+        if known.is_some_and(|known| known.blocks == blocks) {
+            return Ok(false);
+        }
+        let session = match known {
+            Some(known) => known.session.clone(),
+            None => self.store.get(writer.0)?,
+        };
+        let fetch = session.fetch(blocks.clone())?;
+        let new = known.is_none();
+        let followed = Followed { session, blocks, _fetch: fetch };
+        self.others.insert(writer, followed);
+        Ok(new)
+    }
+
+    /// Opens a log with checkpoints; whether that is new.
+    pub fn watch(&mut self, log: WriterId) -> Result<bool, OpenError> {
+        if self.checkpoints.contains_key(&log) {
+            return Ok(false);
+        }
+        let session = self.store.get(log.0)?;
+        self.add_checkpoints(log, session);
+        Ok(true)
+    }
+
+    /// Adds a log with checkpoints that is open already.
+    pub fn add_checkpoints(&mut self, log: WriterId, session: Session) {
+        let checkpoints = Checkpoints { session, looks: HashMap::new(), latest: None, tidy: true };
+        self.checkpoints.insert(log, checkpoints);
+    }
+
+    /// Asks for a block of a log with checkpoints.
+    pub fn look(&mut self, log: &WriterId, position: u64) -> Result<(), OpenError> {
+        if let Some(checkpoints) = self.checkpoints.get_mut(log)
+            && !checkpoints.looks.contains_key(&position)
+        {
+            let fetch = checkpoints.session.fetch(position..position + 1)?;
+            checkpoints.looks.insert(position, fetch);
         }
         Ok(())
+    }
+
+    /// Holds the checkpoint in these blocks, and lets go of those before when all of it is here.
+    pub fn hold(&mut self, log: &WriterId, blocks: Range<u64>) -> Result<(), OpenError> {
+        let Some(checkpoints) = self.checkpoints.get_mut(log) else { return Ok(()) };
+        if checkpoints.latest.as_ref().is_none_or(|(held, _)| *held != blocks) {
+            let fetch = checkpoints.session.fetch(blocks.clone())?;
+            checkpoints.latest = Some((blocks.clone(), fetch));
+            checkpoints.looks.clear();
+            checkpoints.tidy = false;
+        }
+        if !checkpoints.tidy && checkpoints.is_held() {
+            checkpoints.session.clear(0..blocks.start)?;
+            checkpoints.tidy = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the whole checkpoint in these blocks is here.
+    pub fn holds(&self, log: &WriterId, blocks: &Range<u64>) -> bool {
+        self.checkpoints.get(log).is_some_and(|checkpoints| {
+            checkpoints.latest.as_ref().is_some_and(|(held, _)| held == blocks) && checkpoints.is_held()
+        })
+    }
+
+    /// Whether a peer may still tell of a checkpoint, so that history need not be asked for.
+    pub fn awaits_checkpoint(&mut self) -> bool {
+        let told = |checkpoints: &Checkpoints| {
+            let session = &checkpoints.session;
+            session.length() == 0 && session.wait_current(Duration::ZERO)
+        };
+        if !self.checkpoints.is_empty() && self.checkpoints.values().all(told) {
+            return false;
+        }
+        if self.asked.is_none() && self.others.values().any(|other| other.session.peers() > 0) {
+            self.asked = Some(Instant::now());
+        }
+        let any = self.checkpoints.values().any(|checkpoints| checkpoints.session.length() > 0);
+        any || self.asked.is_none_or(|asked| asked.elapsed() < PATIENCE)
     }
 
     /// The session of a log that is followed, or this device's.
@@ -32,24 +138,40 @@ impl MemberLogs {
         if *writer == self.own.0 {
             Some(&self.own.1)
         } else {
-            self.others.get(writer).map(|(session, _)| session)
+            self.others.get(writer).map(|followed| &followed.session)
         }
     }
 
-    /// All, this device's first.
+    /// The session of a log with checkpoints.
+    pub fn checkpoints(&self, log: &WriterId) -> Option<&Session> {
+        self.checkpoints.get(log).map(|checkpoints| &checkpoints.session)
+    }
+
+    /// All members' logs, this device's first.
     pub fn sessions(&self) -> impl Iterator<Item = (&WriterId, &Session)> {
-        let others = self.others.iter().map(|(writer, (session, _))| (writer, session));
+        let others = self.others.iter().map(|(writer, followed)| (writer, &followed.session));
         std::iter::once((&self.own.0, &self.own.1)).chain(others)
+    }
+
+    fn any(&self, log: &WriterId) -> Option<&Session> {
+        self.session(log).or_else(|| self.checkpoints(log))
+    }
+}
+
+impl Checkpoints {
+    fn is_held(&self) -> bool {
+        let here = |blocks: &Range<u64>| blocks.clone().all(|position| self.session.has(position));
+        self.latest.as_ref().is_some_and(|(blocks, _)| here(blocks))
     }
 }
 
 impl Logs for MemberLogs {
     fn length(&self, writer: &WriterId) -> u64 {
-        self.session(writer).map_or(0, Feed::length)
+        self.any(writer).map_or(0, Feed::length)
     }
 
     fn block(&self, writer: &WriterId, position: u64) -> Result<Option<Bytes>, LogsError> {
-        let Some(session) = self.session(writer) else { return Ok(None) };
+        let Some(session) = self.any(writer) else { return Ok(None) };
         session.get_local(position).map_err(|source| LogsError {
             client: writer.client(),
             position,

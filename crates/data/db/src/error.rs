@@ -138,6 +138,9 @@ pub enum WriteError {
     /// Only the owner or a manager can.
     #[error("only the owner's devices and managers can do this")]
     NotManager,
+    /// Only the owner can.
+    #[error("only a device with the database's owner key can do this: the one that created it")]
+    NotOwner,
     /// Nothing is known of it.
     #[error("there is no such member")]
     NoMember,

@@ -88,7 +88,10 @@ pub use error::{KeepError, LogsError, ReadError, WriteError};
 pub use heads::Heads;
 pub use id::{ClientId, Dot, WriterId};
 pub use members::{Member, Members};
-pub use replica::{Advanced, Identity, Logs, Prepared, Refusal, Replica, Written};
+pub use replica::{
+    Advanced, Checkpoint, Identity, Logs, Prepared, Refusal, Replica, Standing, Writing, Written,
+    checkpoint_manifest,
+};
 pub use sub::{Kind, MAX_NAME, ParseKindError, Sub, SubError};
 pub use valid::Fault;
 pub use view::{Change, Conflict, Range, View};

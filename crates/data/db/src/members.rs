@@ -5,7 +5,7 @@
 
 use crate::record::{Admission, Candidate, Cut, Record, Rights, Role, Says, SignedRecord};
 use crate::wire::EpochId;
-use crate::{ClientId, Dot, Sub, WriterId};
+use crate::{ClientId, Dot, Heads, Sub, WriterId};
 use cloudpal_core::PublicKey;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,8 @@ pub struct Member {
     pub rights: Rights,
     /// How much of its log counts, if not all.
     pub cut: Option<Cut>,
+    /// What of its log lies before the checkpoint that this copy builds upon, and counts whatever is said.
+    settled: u64,
 }
 
 impl Member {
@@ -30,7 +32,7 @@ impl Member {
 
     /// How many blocks of its log count.
     pub fn limit(&self) -> u64 {
-        self.cut.as_ref().map_or(u64::MAX, |cut| cut.length)
+        self.cut.as_ref().map_or(u64::MAX, |cut| cut.length.max(self.settled))
     }
 
     /// Whether it may write to `sub`, in an entry stamped `wall_ms`.
@@ -117,6 +119,66 @@ impl Records {
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.by_digest.values()
     }
+
+    /// Writers that some record is about.
+    pub fn about(&self) -> impl Iterator<Item = ClientId> {
+        self.about.iter().copied()
+    }
+
+    /// Records, and where they lie.
+    pub fn into_pairs(self) -> Vec<(SignedRecord, Vec<(u64, u64)>)> {
+        let pairs = |held: Held| {
+            let places = held.places.iter().map(|dot| (dot.client.get(), dot.position)).collect();
+            (held.signed, places)
+        };
+        self.by_digest.into_values().map(pairs).collect()
+    }
+
+    /// What [`into_pairs`](Self::into_pairs) gave.
+    pub fn restore(
+        founder: &Founder,
+        pairs: Vec<(SignedRecord, Vec<(u64, u64)>)>,
+        about: impl Iterator<Item = ClientId>,
+    ) -> Self {
+        let mut records = Records { about: about.collect(), ..Records::default() };
+        // The owner's word first: it says whose else counts.
+        let (first, then): (Vec<_>, Vec<_>) =
+            pairs.into_iter().partition(|(signed, _)| signed.signer() == founder.owner);
+        for (signed, places) in first.into_iter().chain(then) {
+            for (client, position) in places {
+                if let Some(client) = ClientId::new(client) {
+                    let _ = records.insert(founder, signed.clone(), Dot { client, position }, u64::MAX);
+                }
+            }
+        }
+        records
+    }
+
+    /// Adds all of `others`; whether something was new.
+    pub fn add_all(&mut self, founder: &Founder, others: &Records) -> bool {
+        self.about.extend(others.about());
+        self.add(founder, others, |_, _| true)
+    }
+
+    /// Adds of `others` the owner's, and what lies behind `settled`: what managers said before that is said there, or counts no more.
+    pub fn add_later(&mut self, founder: &Founder, others: Records, settled: &Heads) {
+        self.add(founder, &others, |held, place| {
+            held.signed.signer() == founder.owner || !settled.contains(*place)
+        });
+        self.about.extend(others.about);
+    }
+
+    fn add(&mut self, founder: &Founder, others: &Records, wanted: impl Fn(&Held, &Dot) -> bool) -> bool {
+        let (first, then): (Vec<&Held>, Vec<&Held>) =
+            others.iter().partition(|held| held.signed.signer() == founder.owner);
+        let mut new = false;
+        for held in first.into_iter().chain(then) {
+            for place in held.places.iter().filter(|place| wanted(held, place)) {
+                new |= self.insert(founder, held.signed.clone(), *place, u64::MAX).unwrap_or(false);
+            }
+        }
+        new
+    }
 }
 
 /// The members, and which records about epochs count.
@@ -129,8 +191,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// What the records come to.
-    pub(crate) fn of(founder: &Founder, records: &Records) -> Self {
+    /// What the records come to, when what lies before `settled` stays as it is.
+    pub(crate) fn of(founder: &Founder, records: &Records, settled: &Heads) -> Self {
         let managers = records.managers.iter().map(|(client, _)| *client).collect();
         let mut members = Members { managers, ..Members::default() };
         let first = Member {
@@ -138,14 +200,15 @@ impl Members {
             name: "founder".to_owned(),
             rights: Rights::all(Role::Manager),
             cut: None,
+            settled: settled.get(founder.candidate.writer().client()),
         };
         members.by_client.insert(first.writer().client(), first);
         let by_owner: Vec<&Held> =
             records.iter().filter(|held| held.signed.signer() == founder.owner).collect();
-        members.admit(&by_owner, Role::Manager);
+        members.admit(&by_owner, Role::Manager, settled);
         members.cut(&by_owner, |_| true);
         let by_managers: Vec<&Held> = records.iter().filter(|held| members.manages(held)).collect();
-        members.admit(&by_managers, Role::Writer);
+        members.admit(&by_managers, Role::Writer, settled);
         members.cut(&by_owner, |_| true);
         // The owner beats a delegate.
         members.cut(&by_managers, |member| member.rights.role != Role::Manager && member.cut.is_none());
@@ -166,7 +229,7 @@ impl Members {
 
     /// Adds whom the records admit, with no more than `most`; of two admissions of one writer the later counts. A short id belongs to
     /// the founder, or to whoever was admitted with it first.
-    fn admit(&mut self, records: &[&Held], most: Role) {
+    fn admit(&mut self, records: &[&Held], most: Role, settled: &Heads) {
         let mut admissions: Vec<(u64, &Admission)> = records
             .iter()
             .filter_map(|held| match &held.record.says {
@@ -197,6 +260,7 @@ impl Members {
                 name: admission.name.clone(),
                 rights: admission.rights.clone(),
                 cut: None,
+                settled: settled.get(client),
             };
             self.by_client.insert(client, member);
         }
@@ -227,6 +291,12 @@ impl Members {
     /// All, in the order of their short ids.
     pub fn iter(&self) -> impl Iterator<Item = (ClientId, &Member)> {
         self.by_client.iter().map(|(client, member)| (*client, member))
+    }
+
+    /// The logs of managers.
+    pub(crate) fn managers_logs(&self) -> impl Iterator<Item = WriterId> {
+        let manages = |member: &&Member| member.rights.role == Role::Manager;
+        self.by_client.values().filter(manages).map(Member::writer)
     }
 
     /// How many blocks of `client` count; all of someone who is not known.

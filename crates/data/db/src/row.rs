@@ -22,6 +22,14 @@ pub(crate) const TEXT: u8 = b't';
 pub(crate) const INDEX: u8 = b'i';
 pub(crate) const FEED: u8 = b'h';
 
+/// What is the same at all copies that have read the same: everything but the change feed.
+pub(crate) const STATE: [u8; 4] = [CONFLICT, DATA, INDEX, TEXT];
+
+/// Whether a row is in one of the rooms of [`STATE`].
+pub(crate) fn is_state(row: &[u8]) -> bool {
+    row.first().is_some_and(|room| STATE.contains(room))
+}
+
 /// What all rows of `sub` begin with in `room`.
 pub(crate) fn prefix(room: u8, sub: &Sub) -> Vec<u8> {
     let mut row = Vec::with_capacity(3 + sub.name().len() + 32);

@@ -319,18 +319,34 @@ impl<P: Pages> View<P> {
 
     /// A hash of all rows but the change feed, whose order is this replica's own: equal views have equal hashes.
     pub fn state_hash(&self) -> Result<[u8; 32], ReadError> {
-        let mut state = blake2b_simd::Params::new().hash_length(32).to_state();
-        let mut add = |row: &[u8], value: &Bytes| {
-            state.update(&(row.len() as u64).to_le_bytes()).update(row);
-            state.update(&(value.len() as u64).to_le_bytes()).update(value);
-            ControlFlow::Continue(())
-        };
-        for room in [CONFLICT, DATA, row::INDEX, row::TEXT] {
-            self.rows.under(&[room], &mut add)?;
+        let mut hash = StateHash::new();
+        for room in row::STATE {
+            self.rows.under(&[room], &mut |row, value| {
+                hash.add(row, value);
+                ControlFlow::Continue(())
+            })?;
         }
+        Ok(hash.finish())
+    }
+}
+
+/// The hash of all rows, in their order.
+pub(crate) struct StateHash(blake2b_simd::State);
+
+impl StateHash {
+    pub fn new() -> Self {
+        StateHash(blake2b_simd::Params::new().hash_length(32).to_state())
+    }
+
+    pub fn add(&mut self, row: &[u8], value: &[u8]) {
+        self.0.update(&(row.len() as u64).to_le_bytes()).update(row);
+        self.0.update(&(value.len() as u64).to_le_bytes()).update(value);
+    }
+
+    pub fn finish(&self) -> [u8; 32] {
         let mut hash = [0; 32];
-        hash.copy_from_slice(state.finalize().as_bytes());
-        Ok(hash)
+        hash.copy_from_slice(self.0.finalize().as_bytes());
+        hash
     }
 }
 

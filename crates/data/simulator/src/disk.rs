@@ -13,6 +13,8 @@ enum Write {
     /// Blocks of a log, from a position on: all or none.
     Blocks(WriterId, u64, Vec<Bytes>),
     Pages(Vec<Change>),
+    /// Blocks of a log that are forgotten.
+    Cleared(WriterId, Range<u64>),
 }
 
 /// Clones are the same disk.
@@ -32,6 +34,12 @@ impl State {
         match write {
             Write::Blocks(writer, position, blocks) => {
                 self.logs.entry(*writer).or_default().extend((*position..).zip(blocks.iter().cloned()));
+            }
+            Write::Cleared(writer, blocks) => {
+                let log = self.logs.entry(*writer).or_default();
+                let last = log.keys().last().copied();
+                // The length of a log stays known.
+                log.retain(|position, _| !blocks.contains(position) || Some(*position) == last);
             }
             Write::Pages(changes) => {
                 for change in changes {
@@ -60,6 +68,11 @@ impl Disk {
     /// Writes blocks of a log from `position` on, all or none.
     pub fn put(&self, writer: WriterId, position: u64, blocks: Vec<Bytes>) {
         self.state().write(Write::Blocks(writer, position, blocks));
+    }
+
+    /// Forgets blocks of a log.
+    pub fn clear(&self, writer: WriterId, blocks: Range<u64>) {
+        self.state().write(Write::Cleared(writer, blocks));
     }
 
     /// A block of a log, if it is here.

@@ -1,3 +1,4 @@
+use crate::checkpoints::{Blocks, History, chain};
 use crate::disk::Disk;
 use crate::model::{Model, can_conflict, text};
 use crate::world::{Counts, Trouble, World, trouble};
@@ -25,13 +26,18 @@ pub struct Verdict {
 }
 
 /// Plays the world of a seed to its end and judges it.
-pub fn play(seed: u64, steps: u64) -> Result<Verdict, Trouble> {
-    play_aloud(seed, steps, &mut drop)
+pub fn play(seed: u64, steps: u64, history: History) -> Result<Verdict, Trouble> {
+    play_aloud(seed, steps, history, &mut drop)
 }
 
 /// As [`play`], telling what happens before it does.
-pub fn play_aloud(seed: u64, steps: u64, tell: &mut dyn FnMut(String)) -> Result<Verdict, Trouble> {
-    let mut world = World::new(seed)?;
+pub fn play_aloud(
+    seed: u64,
+    steps: u64,
+    history: History,
+    tell: &mut dyn FnMut(String),
+) -> Result<Verdict, Trouble> {
+    let mut world = World::new(seed, history)?;
     world.run(steps, tell)?;
     world.heal()?;
     world.tell_standing(tell)?;
@@ -50,7 +56,7 @@ pub enum Flaw {
 /// As [`play`], with a flaw put in before the judgement: anything but trouble means that the judge is blind, or that the world of this
 /// seed has no block that would tell.
 pub fn play_with(flaw: Flaw, seed: u64, steps: u64) -> Result<Verdict, Trouble> {
-    let mut world = World::new(seed)?;
+    let mut world = World::new(seed, History::Kept)?;
     world.run(steps, &mut drop)?;
     world.heal()?;
     world.spoil(flaw)?;
@@ -104,7 +110,7 @@ impl World {
 
     /// Compares all copies with each other and with the model.
     pub fn judge(&self) -> Result<Verdict, Trouble> {
-        let mut logs: BTreeMap<WriterId, BTreeMap<u64, Bytes>> = BTreeMap::new();
+        let mut logs: Blocks = self.archive.clone();
         for device in self.devices.iter() {
             for writer in device.disk.logs() {
                 for position in 0..device.disk.length(&writer) {
@@ -124,9 +130,10 @@ impl World {
                 return lost_write(*position, writer);
             }
         }
+        let settled = chain(self.devices[0].replica.base(), &logs);
         let logs: BTreeMap<WriterId, Vec<Bytes>> =
             logs.into_iter().map(|(writer, log)| (writer, log.into_values().collect())).collect();
-        let model = Model::of(self.devices[0].replica.database(), &logs, &self.secrets);
+        let model = Model::of(self.devices[0].replica.database(), &logs, &self.secrets, &settled);
         for (writer, position) in &self.acknowledged {
             let dot = Dot { client: writer.client(), position: *position };
             // Cut, or admitted by a manager who has lost the say: then its log counts for nothing.

@@ -8,10 +8,11 @@
 //! For tests and torture only. It has no clock, file or thread: the same seed always plays the same.
 //!
 //! ```
-//! let verdict = cloudpal_simulator::play(7, 100).unwrap();
+//! let verdict = cloudpal_simulator::play(7, 100, cloudpal_simulator::History::Forgotten).unwrap();
 //! assert!(verdict.copies >= 1);
 //! ```
 
+mod checkpoints;
 mod device;
 mod dice;
 mod disk;
@@ -21,6 +22,7 @@ mod model;
 mod plan;
 mod world;
 
+pub use checkpoints::History;
 pub use device::{Device, OnDisk};
 pub use dice::Dice;
 pub use disk::Disk;

@@ -1,6 +1,7 @@
 //! What the database must show, by the definition in `docs/database.md` and in the plainest way: all entries in a list, and a write
 //! is visible when no entry that has seen it writes over it.
 
+use crate::checkpoints::Settled;
 use bytes::Bytes;
 use cloudpal_core::{PublicKey, Secret};
 use cloudpal_db::record::{Admission, Cut, Record, Role, Says, SignedRecord};
@@ -48,22 +49,76 @@ pub struct Model {
 #[derive(Clone)]
 struct Allowed {
     admission: Option<Admission>,
-    limit: u64,
+    cut: Option<u64>,
+    /// What lies before a checkpoint counts whatever is said.
+    settled: u64,
+}
+
+impl Allowed {
+    fn limit(&self) -> u64 {
+        self.cut.map_or(u64::MAX, |cut| cut.max(self.settled))
+    }
+}
+
+type Allowances = BTreeMap<ClientId, (WriterId, Allowed)>;
+
+/// A record, where it lies, and what it says.
+type Found = (SignedRecord, Record, Dot);
+
+/// How far a log was read, and what its entries have seen.
+#[derive(Default)]
+struct Reading {
+    at: u64,
+    seen: Heads,
 }
 
 impl Model {
-    /// Out of all logs there are, and all secrets that were ever drawn.
-    pub fn of(database: WriterId, logs: &BTreeMap<WriterId, Vec<Bytes>>, secrets: &[[u8; 32]]) -> Self {
-        let allowed = members(database, logs);
-        let mut entries = Vec::new();
+    /// Out of all logs there are, all secrets that were ever drawn, and the checkpoints that were made, each upon the one before it.
+    pub fn of(
+        database: WriterId,
+        logs: &BTreeMap<WriterId, Vec<Bytes>>,
+        secrets: &[[u8; 32]],
+        settled: &[Settled],
+    ) -> Self {
+        let Some((owner, signer)) = founder(database, logs) else { return Model::default() };
+        let writers: BTreeMap<ClientId, WriterId> =
+            logs.keys().map(|writer| (writer.client(), *writer)).collect();
+        let mut readings: BTreeMap<ClientId, Reading> = BTreeMap::new();
+        let (mut entries, mut before) = (Vec::new(), Heads::new());
+        // What lies before a checkpoint counts by what was known when it was made, and knows nothing of what lies behind it.
+        for checkpoint in settled {
+            let found = checkpoint.records.iter().flat_map(|(signed, places)| known(signed, places));
+            let allowed = members(database, (owner, signer), &found.collect::<Vec<_>>(), &before);
+            for (client, end) in checkpoint.heads.iter() {
+                let Some(writer) = writers.get(&client) else { continue };
+                let reading = readings.entry(client).or_default();
+                let allowed = allowed.get(&client).map(|(_, allowed)| allowed);
+                let mut new = read(*writer, &logs[writer], end, allowed, secrets, reading);
+                for placed in &mut new {
+                    let clip = |(of, length): (ClientId, u64)| (of, length.min(checkpoint.heads.get(of)));
+                    placed.seen = placed.seen.iter().map(clip).collect();
+                }
+                entries.append(&mut new);
+                reading.at = end;
+            }
+            before = checkpoint.heads.clone();
+        }
+        let mut found = records(database, logs);
+        found.retain(|(signed, _, dot)| signed.signer() == owner || dot.position >= before.get(dot.client));
+        if let Some(last) = settled.last() {
+            found.extend(last.records.iter().flat_map(|(signed, places)| known(signed, places)));
+        }
+        let allowed = members(database, (owner, signer), &found, &before);
         for (client, (writer, allowed)) in &allowed {
             if let Some(log) = logs.get(writer) {
-                read(*client, *writer, log, allowed, secrets, &mut entries);
+                let reading = readings.entry(*client).or_default();
+                let end = (log.len() as u64).min(allowed.limit());
+                entries.append(&mut read(*writer, log, end, Some(allowed), secrets, reading));
             }
         }
         let mut model = Model {
             entries: entries.iter().map(|placed| placed.dot).collect(),
-            limits: allowed.iter().map(|(client, (_, allowed))| (*client, allowed.limit)).collect(),
+            limits: allowed.iter().map(|(client, (_, allowed))| (*client, allowed.limit())).collect(),
             ..Model::default()
         };
         model.rows(&entries);
@@ -174,45 +229,48 @@ fn covers(entry: &Entry, op: &Op, (sub, key, path): &Row) -> bool {
     }
 }
 
-/// The entries of one log that count.
+/// The next entries of one log that count, up to `end`; none if its writer has no say.
 fn read(
-    client: ClientId,
     writer: WriterId,
     log: &[Bytes],
-    allowed: &Allowed,
+    end: u64,
+    allowed: Option<&Allowed>,
     secrets: &[[u8; 32]],
-    entries: &mut Vec<Placed>,
-) {
-    let mut seen = Heads::new();
-    let mut at = 1;
-    let end = (log.len() as u64).min(allowed.limit);
-    while at < end {
-        let Ok(Block::Part(first)) = Block::decode(&log[at as usize]) else {
-            at += 1;
+    reading: &mut Reading,
+) -> Vec<Placed> {
+    let (client, mut entries) = (writer.client(), Vec::new());
+    let Reading { at, seen } = reading;
+    while *at < end {
+        let Ok(Block::Part(first)) = Block::decode(&log[*at as usize]) else {
+            *at += 1;
             continue;
         };
-        let behind = at + first.parts;
-        if behind > end {
-            break;
+        let behind = *at + first.parts;
+        if behind > end || first.part > 0 {
+            *at += 1;
+            continue;
         }
-        let texts: Option<Vec<Vec<u8>>> = (at..behind)
+        let texts: Option<Vec<Vec<u8>>> = (*at..behind)
             .map(|position| match Block::decode(&log[position as usize]) {
                 Ok(Block::Part(part)) => open(&part, &writer, position, secrets),
                 _ => None,
             })
             .collect();
         let entry = texts.and_then(|texts| Entry::decode(&texts.concat().into()).ok());
-        let position = at;
-        at = behind;
+        let position = *at;
+        *at = behind;
         let Some(entry) = entry else { continue };
         seen.merge(&entry.seen);
         seen.see(client, position);
-        if entry.ops.iter().all(|op| may(allowed, entry.sub(op), entry.stamp.wall_ms)) {
+        let may =
+            |allowed: &Allowed| entry.ops.iter().all(|op| may(allowed, entry.sub(op), entry.stamp.wall_ms));
+        if allowed.is_some_and(may) {
             let dot = Dot { client, position };
             entries.push(Placed { dot, seen: seen.clone(), entry });
         }
         seen.see(client, behind);
     }
+    entries
 }
 
 fn may(allowed: &Allowed, sub: &Sub, wall_ms: u64) -> bool {
@@ -231,46 +289,59 @@ fn open(part: &Part, writer: &WriterId, position: u64, secrets: &[[u8; 32]]) -> 
         .find_map(|key| part.open(&key, writer, position))
 }
 
-/// Who may write how much: the owner's word wherever it lies, a manager's in the part of his log that counts.
-fn members(
-    database: WriterId,
-    logs: &BTreeMap<WriterId, Vec<Bytes>>,
-) -> BTreeMap<ClientId, (WriterId, Allowed)> {
-    let mut records: Vec<(SignedRecord, Record, Dot)> = Vec::new();
-    let mut owner = None;
+/// The owner, and who signs the founder's own records.
+fn founder(database: WriterId, logs: &BTreeMap<WriterId, Vec<Bytes>>) -> Option<(PublicKey, PublicKey)> {
+    match Block::decode(logs.get(&database)?.first()?) {
+        Ok(Block::Header(Header::Founder { owner, signer, .. })) => Some((owner, signer)),
+        _ => None,
+    }
+}
+
+/// All records in the logs.
+fn records(database: WriterId, logs: &BTreeMap<WriterId, Vec<Bytes>>) -> Vec<Found> {
+    let mut records = Vec::new();
     for (writer, log) in logs {
         for (position, block) in (0..).zip(log) {
-            match Block::decode(block) {
-                Ok(Block::Header(Header::Founder { owner: key, signer, .. })) if *writer == database => {
-                    owner = Some((key, signer));
+            let Ok(Block::Records(found)) = Block::decode(block) else { continue };
+            let dot = Dot { client: writer.client(), position };
+            for signed in found {
+                if let Some(record) = signed.verify().filter(|record| record.database == database.0) {
+                    records.push((signed, record, dot));
                 }
-                Ok(Block::Records(found)) => {
-                    let dot = Dot { client: writer.client(), position };
-                    for signed in found {
-                        if let Some(record) = signed.verify().filter(|record| record.database == database.0) {
-                            records.push((signed, record, dot));
-                        }
-                    }
-                }
-                _ => {}
             }
         }
     }
-    let Some((owner, founder_signer)) = owner else { return BTreeMap::new() };
+    records
+}
+
+fn known(signed: &SignedRecord, places: &[Dot]) -> Vec<Found> {
+    let record = signed.verify();
+    record.map_or_else(Vec::new, |record| {
+        places.iter().map(|dot| (signed.clone(), record.clone(), *dot)).collect()
+    })
+}
+
+/// Who may write how much: the owner's word wherever it lies, a manager's in the part of his log that counts.
+fn members(
+    database: WriterId,
+    (owner, founder_signer): (PublicKey, PublicKey),
+    records: &[Found],
+    settled: &Heads,
+) -> Allowances {
     let mut members = BTreeMap::new();
-    members.insert(database.client(), (database, Allowed { admission: None, limit: u64::MAX }));
+    members.insert(database.client(), (database, allowed(None, database.client(), settled)));
     let by = |key: PublicKey| records.iter().filter(move |(signed, ..)| signed.signer() == key);
     let mut word: Vec<(u64, [u8; 32], &Record)> =
         by(owner).map(|(signed, record, _)| (record.signed_ms, signed.digest(), record)).collect();
     word.sort_by_key(|(signed_ms, digest, _)| (*signed_ms, *digest));
     for (_, _, record) in word {
-        admit(&mut members, record);
+        admit(&mut members, record, settled);
     }
     let owner_cuts: Vec<&Cut> = by(owner).filter_map(|(_, record, _)| cut(record)).collect();
-    let cut_all = |members: &mut BTreeMap<ClientId, (WriterId, Allowed)>, cuts: &[&Cut]| {
+    let cut_all = |members: &mut Allowances, cuts: &[&Cut]| {
         for cut in cuts {
             if let Some((_, allowed)) = members.get_mut(&WriterId(cut.writer).client()) {
-                allowed.limit = allowed.limit.min(cut.length);
+                allowed.cut = Some(allowed.cut.map_or(cut.length, |lower| lower.min(cut.length)));
             }
         }
     };
@@ -284,7 +355,7 @@ fn members(
         .map(|(client, (_, allowed))| {
             let signer =
                 allowed.admission.as_ref().map_or(founder_signer, |admission| admission.candidate.signer);
-            (*client, signer, allowed.limit)
+            (*client, signer, allowed.limit())
         })
         .collect();
     let mut word: Vec<(u64, [u8; 32], &Record)> = records
@@ -304,13 +375,13 @@ fn members(
             && !known.contains(&admission.candidate.writer().client())
             && admission.rights.role != Role::Manager
         {
-            admit(&mut members, record);
+            admit(&mut members, record, settled);
         }
     }
     cut_all(&mut members, &owner_cuts);
     let spared: BTreeSet<ClientId> = members
         .iter()
-        .filter(|(_, (_, allowed))| manages(allowed) || allowed.limit < u64::MAX)
+        .filter(|(_, (_, allowed))| manages(allowed) || allowed.cut.is_some())
         .map(|(client, _)| *client)
         .collect();
     let cuts: Vec<&Cut> = word.iter().filter_map(|record| cut(record)).collect();
@@ -320,10 +391,14 @@ fn members(
     members
 }
 
-fn admit(members: &mut BTreeMap<ClientId, (WriterId, Allowed)>, record: &Record) {
+fn allowed(admission: Option<Admission>, client: ClientId, settled: &Heads) -> Allowed {
+    Allowed { admission, cut: None, settled: settled.get(client) }
+}
+
+fn admit(members: &mut Allowances, record: &Record, settled: &Heads) {
     if let Says::Admit(admission) = &record.says {
         let writer = admission.candidate.writer();
-        let allowed = Allowed { admission: Some(admission.clone()), limit: u64::MAX };
+        let allowed = allowed(Some(admission.clone()), writer.client(), settled);
         members.insert(writer.client(), (writer, allowed));
     }
 }

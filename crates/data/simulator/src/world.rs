@@ -1,3 +1,4 @@
+use crate::checkpoints::{Blocks, History};
 use crate::device::Device;
 use crate::dice::Dice;
 use crate::disk::Disk;
@@ -24,6 +25,9 @@ pub struct World {
     asking: Vec<(Candidate, Rights)>,
     /// Members whose rights were changed when they had written.
     pub(crate) narrowed: BTreeSet<ClientId>,
+    pub(crate) history: History,
+    /// What devices have forgotten, for the model.
+    pub(crate) archive: Blocks,
     pub(crate) counts: Counts,
 }
 
@@ -46,6 +50,12 @@ pub struct Counts {
     pub compactions: u64,
     /// Blocks that were lost, repeated or came out of order on their way.
     pub disordered: u64,
+    /// Checkpoints made.
+    pub checkpoints: u64,
+    /// How often a copy was filled from one.
+    pub loads: u64,
+    /// Blocks that devices have forgotten.
+    pub forgotten: u64,
 }
 
 /// Something that must not happen.
@@ -76,7 +86,7 @@ const HOUR: i64 = 3_600_000;
 
 impl World {
     /// A database with its founder and up to seven others.
-    pub fn new(seed: u64) -> Result<Self, Trouble> {
+    pub fn new(seed: u64, history: History) -> Result<Self, Trouble> {
         let mut world = World {
             seed,
             dice: Dice::new(seed),
@@ -87,6 +97,8 @@ impl World {
             backups: BTreeMap::new(),
             asking: Vec::new(),
             narrowed: BTreeSet::new(),
+            history,
+            archive: Blocks::new(),
             counts: Counts::default(),
         };
         let owner = SigningKey::from_secret(&world.secret());
@@ -135,6 +147,7 @@ impl World {
             let roll = self.dice.below(100);
             tell(format!("{step}: {}", self.story(at, roll)));
             self.step(at, roll)?;
+            self.tend_history(at)?;
         }
         Ok(())
     }
@@ -269,7 +282,7 @@ impl World {
                 self.admit()?;
                 self.exchange(0, at, 100)?;
             }
-            Err(WriteError::Cut | WriteError::NoKey) => self.counts.refused += 1,
+            Err(WriteError::Cut | WriteError::NoKey | WriteError::Waiting) => self.counts.refused += 1,
             Err(source) => return Err(trouble(at, "write", source)),
         }
         if self.dice.one_in(8) {
@@ -279,9 +292,11 @@ impl World {
         Ok(())
     }
 
-    fn read(&mut self, at: usize) -> Result<(), Trouble> {
+    pub(crate) fn read(&mut self, at: usize) -> Result<(), Trouble> {
         let now_ms = self.now_ms;
-        said(at, "read the logs", self.devices[at].advance(now_ms)).map(drop)
+        let advanced = said(at, "read the logs", self.devices[at].advance(now_ms))?;
+        self.counts.loads += u64::from(advanced.loaded);
+        Ok(())
     }
 
     /// What `from` has goes to `to`, some of it not, some twice, in any order.
@@ -294,9 +309,9 @@ impl World {
         giver.disk.sync();
         let mut blocks: Vec<(WriterId, u64, Bytes)> = Vec::new();
         for writer in giver.disk.logs().into_iter().filter(|writer| *writer != taker.me.writer) {
-            let first = taker.disk.length(&writer);
+            let (first, settled) = (taker.disk.length(&writer), taker.replica.settled().get(writer.client()));
             let missing = (0..giver.disk.length(&writer))
-                .filter(|at| *at >= first || taker.disk.get(&writer, *at).is_none());
+                .filter(|at| *at >= first || *at >= settled && taker.disk.get(&writer, *at).is_none());
             blocks.extend(missing.filter_map(|at| Some((writer, at, giver.disk.get(&writer, at)?))));
         }
         if percent == 100 {

@@ -1,16 +1,18 @@
 //! Two hundred worlds. A seed that fails is printed: `cargo xtask torture db --seed N` plays it again.
 
-use cloudpal_simulator::{Flaw, Trouble, play, play_with};
+use cloudpal_simulator::{Flaw, History, Trouble, play, play_with};
 
 const STEPS: u64 = 150;
 
 #[test]
 fn two_hundred_worlds_come_to_the_same_view_as_the_model() {
-    let (mut entries, mut conflicts, mut copies) = (0, 0, 0);
+    let (mut entries, mut conflicts, mut copies, mut loads, mut forgotten) = (0, 0, 0, 0, 0);
     let mut failed = Vec::new();
     for seed in 0..200 {
-        match play(seed, STEPS) {
+        match play(seed, STEPS, History::of(seed)) {
             Ok(verdict) => {
+                loads += verdict.counts.loads;
+                forgotten += verdict.counts.forgotten;
                 entries += verdict.entries;
                 conflicts += verdict.conflicts;
                 copies += verdict.copies;
@@ -22,8 +24,11 @@ fn two_hundred_worlds_come_to_the_same_view_as_the_model() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     // Otherwise nothing was shown.
-    let seen = format!("{entries} entries, {conflicts} conflicts, {copies} copies");
+    let seen = format!(
+        "{entries} entries, {conflicts} conflicts, {copies} copies, {loads} loads, {forgotten} blocks forgotten"
+    );
     assert!(entries > 8_000 && conflicts > 800 && copies >= 600, "{seen}");
+    assert!(loads > 100 && forgotten > 10_000, "{seen}");
 }
 
 /// Seeds of the ten thousand that failed once: who admits behind a cut was not spoken of, so others waited for his writers for ever
@@ -32,7 +37,7 @@ fn two_hundred_worlds_come_to_the_same_view_as_the_model() {
 #[test]
 fn worlds_that_failed_once_do_not_any_more() {
     for seed in [379, 2474, 3654, 5240, 6911, 8794] {
-        play(seed, STEPS).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        play(seed, STEPS, History::Kept).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
 }
 

@@ -1,3 +1,4 @@
+use super::checkpoint::Settled;
 use super::{Replica, Waiting, Writer};
 use crate::error::{KeepError, LogsError, ReadError};
 use crate::members::Founder;
@@ -24,6 +25,8 @@ pub trait Logs {
 pub struct Advanced {
     /// Entries merged.
     pub merged: u64,
+    /// Whether the view was filled from a checkpoint.
+    pub loaded: bool,
     /// Blocks that are needed to go on and are not held here, the first of each log.
     pub missing: Vec<(WriterId, u64)>,
     /// When, in milliseconds since 1970, the earliest of the entries that are ahead of the clock is due.
@@ -53,11 +56,23 @@ enum Stepped {
 impl<P: Pages> Replica<P> {
     /// Reads the logs as far as they go and merges what is ready.
     pub fn advance(&mut self, logs: &dyn Logs, now_ms: u64) -> Result<Advanced, KeepError> {
+        let (mut merged, mut loaded) = (0, false);
         loop {
-            match self.pass(logs, now_ms)? {
-                Some(advanced) => return Ok(advanced),
-                None => self.start_over()?,
+            let mut advanced = if self.stale {
+                Advanced::default()
+            } else if let Some(advanced) = self.pass(logs, now_ms)? {
+                advanced
+            } else {
+                self.start_over()?;
+                continue;
+            };
+            merged += advanced.merged;
+            advanced.merged = merged;
+            advanced.loaded = loaded;
+            if let Settled::Nothing = self.settle(logs, &mut advanced)? {
+                return Ok(advanced);
             }
+            loaded = advanced.loaded;
         }
     }
 
@@ -107,7 +122,7 @@ impl<P: Pages> Replica<P> {
     /// Looks for records behind an entry that waits: who is a member does not have to wait for it, and the key that
     /// it waits for may be among them. Also behind a cut, as members may have written under a key that a manager gave them there
     /// before they knew that he was cut.
-    fn look_ahead(&mut self, client: ClientId, logs: &dyn Logs) -> Result<Ahead, KeepError> {
+    pub(super) fn look_ahead(&mut self, client: ClientId, logs: &dyn Logs) -> Result<Ahead, KeepError> {
         let Some(writer) = self.writers.get(&client) else { return Ok(Ahead::Nothing) };
         let (id, from) = (writer.id, writer.scanned.max(writer.read));
         let end = logs.length(&id);
@@ -373,7 +388,7 @@ impl<P: Pages> Replica<P> {
     }
 }
 
-enum Ahead {
+pub(super) enum Ahead {
     Nothing,
     News,
     Over,

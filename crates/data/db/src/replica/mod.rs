@@ -9,11 +9,13 @@
 //! ```
 
 mod advance;
+mod checkpoint;
 mod manage;
 mod state;
 mod write;
 
 pub use advance::{Advanced, Logs};
+pub use checkpoint::{Checkpoint, Standing, Writing, checkpoint_manifest};
 pub use write::{Prepared, Written};
 
 use crate::clock::Clock;
@@ -28,6 +30,7 @@ use crate::{ClientId, Heads, WriterId};
 use cloudpal_core::{AgreementSecret, SigningKey};
 use cloudpal_sorted::{Pages, Sorted};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 /// Who this device is in a database.
 #[derive(Debug, Clone)]
@@ -92,6 +95,18 @@ pub struct Replica<P: Pages> {
     /// Writers whose word about this device's own log is not believed here.
     disbelieved: BTreeSet<ClientId>,
     version: u64,
+    /// The checkpoint that everything else is built upon.
+    base: Option<Checkpoint>,
+    /// The view is not what the base and the members make of the logs: the base must be loaded again.
+    stale: bool,
+    checkpoint_logs: Vec<WriterId>,
+    /// How long they were when they were last looked at.
+    looked: BTreeMap<WriterId, u64>,
+    /// A later checkpoint than the base.
+    found: Option<checkpoint::Found>,
+    latest_checkpoint: Option<(WriterId, Range<u64>)>,
+    /// Checkpoints that make no sense.
+    spoiled: BTreeSet<(WriterId, u64)>,
 }
 
 /// How far a log was read.
@@ -143,6 +158,13 @@ impl<P: Pages> Replica<P> {
             refusals: VecDeque::new(),
             disbelieved: BTreeSet::new(),
             version: 0,
+            base: None,
+            stale: false,
+            checkpoint_logs: Vec::new(),
+            looked: BTreeMap::new(),
+            found: None,
+            latest_checkpoint: None,
+            spoiled: BTreeSet::new(),
         };
         if let Some(mark) = replica.sorted.mark() {
             // A state that cannot be read was written by another version: everything is merged anew.
@@ -156,13 +178,15 @@ impl<P: Pages> Replica<P> {
     }
 
     /// A copy that has merged nothing yet but knows the members and keys that this one knows. Given logs that end earlier, it comes to the
-    /// database as it was then.
-    pub fn past<Q: Pages>(&self, sorted: Sorted<Q>) -> Result<Replica<Q>, KeepError> {
+    /// database as it was then, of which everything before `end` is wanted.
+    pub fn past<Q: Pages>(&self, sorted: Sorted<Q>, end: &Heads) -> Result<Replica<Q>, KeepError> {
         let mut past = Replica::open(self.database, self.me.clone(), sorted)?;
         past.founder = self.founder;
         past.records = self.records.clone();
         past.keys = self.keys.clone();
         past.vouched = self.heads();
+        past.base = self.base.clone().filter(|base| end.covers(&base.heads));
+        past.stale = past.base.is_some();
         past.members_changed();
         Ok(past)
     }
@@ -240,8 +264,10 @@ impl<P: Pages> Replica<P> {
     /// Works out members and keys again. Whether something that was merged would not be merged now, or the other way.
     fn members_changed(&mut self) -> bool {
         let Some(founder) = &self.founder else { return false };
-        let old = std::mem::replace(&mut self.members, Members::of(founder, &self.records));
+        let settled = self.base.as_ref().map(|base| base.heads.clone()).unwrap_or_default();
+        let old = std::mem::replace(&mut self.members, Members::of(founder, &self.records, &settled));
         self.find_keys();
+        self.know_checkpoint_logs();
         let over = self.is_merged_otherwise(&old);
         for (client, member) in self.members.iter() {
             let writer = self.writers.entry(client).or_insert_with(|| Writer::new(member.writer()));
@@ -255,8 +281,12 @@ impl<P: Pages> Replica<P> {
     /// Whether logs were read that would be read otherwise now than under `old`.
     fn is_merged_otherwise(&self, old: &Members) -> bool {
         let read = |client| self.writers.get(&client).map_or(0, |writer| writer.read);
-        let begun =
-            |client| self.writers.get(&client).is_some_and(|writer| writer.read.max(writer.scanned) > 0);
+        let settled = |client| self.base.as_ref().map_or(0, |base| base.heads.get(client));
+        // What lies before the checkpoint stays as it is.
+        let begun = |client| {
+            let looked_at = |writer: &Writer| writer.read.max(writer.scanned);
+            self.writers.get(&client).is_some_and(|writer| looked_at(writer) > settled(client))
+        };
         // Records in the log of somebody who has become a manager were passed over.
         let speaks = self.members.managers.difference(&old.managers).any(|client| begun(*client));
         speaks
@@ -299,9 +329,22 @@ impl<P: Pages> Replica<P> {
         known.filter_map(|id| self.keys.get(id).map(|key| (*id, key))).next()
     }
 
-    /// Forgets the view, so that everything is merged again.
+    /// Has everything behind the base merged again.
     fn start_over(&mut self) -> Result<(), KeepError> {
+        if self.base.is_some() {
+            // What was shown stays until the base is at hand.
+            self.stale = true;
+            self.looked.clear();
+            self.found = None;
+            return Ok(());
+        }
         self.sorted.clear()?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Forgets what was merged.
+    fn forget(&mut self) {
         for writer in self.writers.values_mut() {
             *writer = Writer::new(writer.id);
         }
@@ -311,7 +354,6 @@ impl<P: Pages> Replica<P> {
         self.generation += 1;
         self.refusals.clear();
         self.version += 1;
-        Ok(())
     }
 
     fn refuse(&mut self, client: ClientId, position: u64, fault: Fault) {

@@ -1,20 +1,19 @@
 //! What a replica keeps beside the view, flushed with it as one.
 
+use super::checkpoint::{Checkpoint, Pairs};
 use super::{Replica, Writer};
 use crate::clock::Clock;
 use crate::members::{Founder, Records};
 use crate::merge::Tally;
 use crate::record::{Candidate, SignedRecord};
 use crate::sub::Kind;
-use crate::{ClientId, Dot, Heads, Stamp, Sub, WriterId};
+use crate::{ClientId, Heads, Stamp, Sub, WriterId};
 use bytes::Bytes;
 use cloudpal_core::PublicKey;
 use cloudpal_sorted::Pages;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 2;
-
-type Pairs = Vec<(u64, u64)>;
+const VERSION: u8 = 3;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct State {
@@ -27,6 +26,10 @@ pub(super) struct State {
     indexes: Vec<(String, u8, String)>,
     feed: u64,
     generation: u64,
+    about: Vec<u64>,
+    /// Log, last block, when it was made, and what lies before it.
+    base: Option<([u8; 32], u64, u64, Pairs)>,
+    stale: bool,
 }
 
 impl State {
@@ -34,14 +37,7 @@ impl State {
         let Stamp { wall_ms, counter } = replica.clock.0;
         State {
             founder: replica.founder.map(|founder| (founder.candidate, founder.owner)),
-            records: replica
-                .records
-                .iter()
-                .map(|held| {
-                    let places = held.places.iter().map(|dot| (dot.client.get(), dot.position));
-                    (held.signed.clone(), places.collect())
-                })
-                .collect(),
+            records: replica.records.clone().into_pairs(),
             writers: replica
                 .writers
                 .values()
@@ -58,6 +54,9 @@ impl State {
                 .collect(),
             feed: replica.feed,
             generation: replica.generation,
+            about: replica.records.about().map(ClientId::get).collect(),
+            base: replica.base.as_ref().map(|base| (base.log.0, base.tail, base.made_ms, pairs(&base.heads))),
+            stale: replica.stale,
         }
     }
 
@@ -77,19 +76,17 @@ impl State {
 
     pub fn restore<P: Pages>(self, replica: &mut Replica<P>) {
         replica.founder = self.founder.map(|(candidate, owner)| Founder { candidate, owner });
-        let mut records = Records::default();
-        let owner = replica.founder.map(|founder| founder.owner);
-        // The owner's word first: it says whose else counts.
-        let (first, then): (Vec<_>, Vec<_>) =
-            self.records.into_iter().partition(|(signed, _)| Some(signed.signer()) == owner);
-        for (signed, places) in first.into_iter().chain(then) {
-            for (client, position) in places {
-                if let (Some(client), Some(founder)) = (ClientId::new(client), &replica.founder) {
-                    let _ = records.insert(founder, signed.clone(), Dot { client, position }, u64::MAX);
-                }
-            }
+        if let Some(founder) = &replica.founder {
+            let about = self.about.into_iter().filter_map(ClientId::new);
+            replica.records = Records::restore(founder, self.records, about);
         }
-        replica.records = records;
+        replica.base = self.base.map(|(log, tail, made_ms, before)| Checkpoint {
+            log: WriterId(log),
+            tail,
+            made_ms,
+            heads: heads(before),
+        });
+        replica.stale = self.stale;
         for (id, read, seen) in self.writers {
             let id = WriterId(id);
             let writer = Writer { read, scanned: read, seen: heads(seen), ..Writer::new(id) };

@@ -147,7 +147,7 @@ impl<P: Pages> Replica<P> {
                 return Err(WriteError::SeenMore { client: *client, position: writer.read });
             }
         }
-        if read < length { Err(WriteError::Waiting) } else { Ok(()) }
+        if read < length || self.stale { Err(WriteError::Waiting) } else { Ok(()) }
     }
 
     /// What comes in front of this device's next entry: the header of a new log, and records of the owner's that lie only in parts
