@@ -1,4 +1,4 @@
-//! Which databases a store has, and who this device is in each. It lies, sealed, beside a log of the store that has no blocks.
+//! Which databases a store has, and who this device is in each. It lies, sealed, beside two logs of the store that have no blocks.
 
 use crate::error::OpenError;
 use bytes::Bytes;
@@ -28,6 +28,13 @@ impl Entry {
         Ok(Entry { database, generation: 0, agreement: random()?, signer: random()?, owner })
     }
 
+    /// The founder's identity, which writes to its log of this number.
+    pub fn founder(database: [u8; 32], generation: u32, owner: [u8; 32]) -> Result<Self, getrandom::Error> {
+        let mut founder = Entry::new(database, Some(owner))?;
+        founder.generation = generation;
+        Ok(founder)
+    }
+
     /// The same database with a new log and new keys.
     pub fn renewed(&self) -> Result<Self, getrandom::Error> {
         let mut fresh = Entry::new(self.database, self.owner)?;
@@ -53,23 +60,58 @@ impl Entry {
 
 const PLACE: &str = "databases";
 
+/// Beside which logs the list lies. There are two, as whoever loses it loses the keys to everything.
+const COPIES: [&str; 2] = ["catalogue", "catalogue, second copy"];
+
 type Entries = BTreeMap<String, Entry>;
 
 /// The databases by name.
 pub fn read(store: &Store) -> Result<Entries, OpenError> {
-    match beside(store)?.user_data(PLACE)? {
-        Some(bytes) => postcard::from_bytes(&bytes).map_err(OpenError::Catalogue),
-        None => Ok(Entries::new()),
+    let mut copies = COPIES.iter().map(|copy| read_copy(store, copy));
+    let (first, second) = (copies.next().unwrap_or(Ok(None)), copies.next().unwrap_or(Ok(None)));
+    match (first, second) {
+        (Ok(Some(entries)), _) => Ok(entries),
+        (_, Ok(Some(entries))) => {
+            tracing::warn!("the list of databases is damaged; its second copy takes its place");
+            write_all(store, &entries)?;
+            Ok(entries)
+        }
+        (Ok(None), Ok(None)) => Ok(Entries::new()),
+        (Err(error), _) | (_, Err(error)) => Err(error),
     }
+}
+
+fn read_copy(store: &Store, copy: &str) -> Result<Option<Entries>, OpenError> {
+    let bytes = beside(store, copy)?.user_data(PLACE)?;
+    bytes.map(|bytes| postcard::from_bytes(&bytes).map_err(OpenError::Catalogue)).transpose()
 }
 
 /// Adds or replaces one.
 pub fn write(store: &Store, name: &str, entry: Entry) -> Result<(), OpenError> {
     let mut entries = read(store)?;
     entries.insert(name.to_owned(), entry);
-    let bytes = postcard::to_stdvec(&entries).map(Zeroizing::new).map_err(OpenError::Catalogue)?;
-    beside(store)?.set_user_data(PLACE, Some(Bytes::from_owner(bytes)))?;
+    write_all(store, &entries)
+}
+
+fn write_all(store: &Store, entries: &Entries) -> Result<(), OpenError> {
+    for copy in COPIES {
+        let bytes = postcard::to_stdvec(entries).map(Zeroizing::new).map_err(OpenError::Catalogue)?;
+        beside(store, copy)?.set_user_data(PLACE, Some(Bytes::from_owner(bytes)))?;
+    }
     Ok(())
+}
+
+/// A log for a database that is begun now, and its number: one that nobody has written to. There is one that somebody has when the
+/// machine stopped while a database of that name was being made.
+pub fn unused_log(store: &Store, name: &str) -> Result<(u32, Session), OpenError> {
+    let mut generation = 0;
+    loop {
+        let log = log(store, name, generation)?;
+        if log.length() == 0 {
+            return Ok((generation, log));
+        }
+        generation += 1;
+    }
 }
 
 /// This device's log of a database.
@@ -96,8 +138,8 @@ pub fn pages(name: &str, generation: u32) -> String {
     format!("database/{name}/{generation}")
 }
 
-fn beside(store: &Store) -> Result<Session, OpenError> {
-    Ok(store.log_in(&namespace(), "catalogue")?.with_durability(Durability::Durable))
+fn beside(store: &Store, copy: &str) -> Result<Session, OpenError> {
+    Ok(store.log_in(&namespace(), copy)?.with_durability(Durability::Durable))
 }
 
 fn namespace() -> Namespace {

@@ -7,8 +7,8 @@ use crate::queue::Queue;
 use bytes::Bytes;
 use cloudpal_core::{Secret, SigningKey};
 use cloudpal_db::{
-    Advanced, Batch, Conflict, Identity, Prepared, ReadError, Refusal, Replica, Sub, View, WriteError,
-    WriterId, Written, checkpoint_manifest,
+    Advanced, Batch, Conflict, Identity, KeepError, Prepared, ReadError, Refusal, Replica, Sub, View,
+    WriteError, WriterId, Written, checkpoint_manifest,
 };
 use cloudpal_log::{Durability, Feed, FeedError};
 use cloudpal_sorted::{self as sorted, Sorted};
@@ -68,7 +68,10 @@ pub(crate) struct State {
     /// This device's log, and how long it must be: what comes into it from elsewhere was written by a copy of this device.
     own: Session,
     length: u64,
+    /// Whether the store had lost the end of this device's log, so that a peer may send it.
+    lost: bool,
     pub(crate) last: Advanced,
+    rebuilds: u64,
 }
 
 /// The database as it was at one moment; it stays so for as long as it is held.
@@ -94,17 +97,15 @@ impl Database {
     /// The same, within bounds.
     pub fn create_with(store: &Store, name: &str, options: Options) -> Result<Self, OpenError> {
         check_free(store, name)?;
-        let log = catalogue::log(store, name, 0)?;
+        let (generation, log) = catalogue::unused_log(store, name)?;
         let owner: [u8; 32] = random()?;
-        let entry = Entry::new(log.key(), Some(owner))?;
-        if log.length() == 0 {
-            let me = entry.identity(WriterId(log.key()));
-            let owner = SigningKey::from_secret(&Secret::new(owner));
-            let mut failed = None;
-            let blocks = Replica::<StorePages>::found(&me, &owner, now_ms(), &mut || secret(&mut failed));
-            failed.map_or(Ok(()), Err)?;
-            log.clone().with_durability(Durability::Durable).append(&blocks)?;
-        }
+        let entry = Entry::founder(log.key(), generation, owner)?;
+        let me = entry.identity(WriterId(log.key()));
+        let owner = SigningKey::from_secret(&Secret::new(owner));
+        let mut failed = None;
+        let blocks = Replica::<StorePages>::found(&me, &owner, now_ms(), &mut || secret(&mut failed));
+        failed.map_or(Ok(()), Err)?;
+        log.clone().with_durability(Durability::Durable).append(&blocks)?;
         catalogue::write(store, name, entry.clone())?;
         Database::start(store, name, entry, options)
     }
@@ -151,7 +152,7 @@ impl Database {
         let me: Identity = entry.identity(writer);
         let pages = StorePages(store.pages(&catalogue::pages(name, entry.generation)));
         let bounds = sorted::Options { memory: options.memory, ..sorted::Options::default() };
-        let sorted = Sorted::open(pages, bounds).map_err(cloudpal_db::KeepError::from)?;
+        let (sorted, damaged) = open_view(pages, bounds)?;
         let database = WriterId(entry.database);
         let mut logs = MemberLogs::new(store, writer, own.clone());
         logs.follow(database, HEADER)?;
@@ -161,8 +162,15 @@ impl Database {
             logs.add_checkpoints(log, session);
         }
         let replica = Replica::open(database, me, sorted.clone())?;
-        let mut state = State { replica, logs, length: own.length(), own, last: Advanced::default() };
+        let anew = sorted.mark().is_none();
+        let (length, lost) = (own.length(), own.info().lost.is_some());
+        let (last, rebuilds) = (Advanced::default(), u64::from(damaged));
+        let mut state = State { replica, logs, own, length, lost, last, rebuilds };
         state.advance()?;
+        if anew || state.last.merged > 0 {
+            // What was not written out is merged again, and perhaps in another order.
+            state.renumber()?;
+        }
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             store: store.clone(),
@@ -258,6 +266,12 @@ impl Database {
         self.shared.closed.load(Ordering::Acquire)
     }
 
+    /// How often the view was found damaged and built again from the logs since the database was opened. That goes by itself; what was
+    /// read meanwhile was refused with an error.
+    pub fn rebuilds(&self) -> u64 {
+        self.shared.lock().rebuilds
+    }
+
     /// Ends the thread that merges what peers send. The store stays open.
     pub fn close(&self) -> Result<(), WriteFault> {
         self.shared.closed.store(true, Ordering::Release);
@@ -308,7 +322,12 @@ impl Shared {
             return Err(WriteFault::Closed);
         }
         let mut state = self.lock();
+        if self.sorted.is_damaged() {
+            state.advance_to_write()?;
+        }
         let length = state.own_length()?;
+        // Before anything is written: a batch that is in the log must not be refused because the view is not on pages yet.
+        let flushed = state.replica.keep()?;
         let mut failed = None;
         let mut prepared: Prepared<StorePages> =
             state.replica.prepare(batches, length, now_ms(), &mut || or_zero(random(), &mut failed))?;
@@ -317,11 +336,10 @@ impl Shared {
         if !prepared.blocks.is_empty() {
             state.append(&prepared.blocks)?;
             state.replica.commit(prepared);
-            let flushed = state.replica.keep()?;
-            drop(state);
-            if flushed {
-                self.wait_for_tidying();
-            }
+        }
+        drop(state);
+        if flushed {
+            self.wait_for_tidying();
         }
         Ok(results)
     }
@@ -345,6 +363,14 @@ fn shared_fault(text: &str) -> FeedError {
 impl State {
     /// How long this device's log is; an error if somebody else has added to it.
     pub(crate) fn own_length(&mut self) -> Result<u64, WriteFault> {
+        if self.lost {
+            if let Some(lossy) = self.own.info().lost {
+                let doing = "write to this device's log";
+                return Err(WriteFault::Log(FeedError::Refused { doing, source: Box::new(lossy) }));
+            }
+            // A peer has sent what the disk had lost.
+            (self.lost, self.length) = (false, self.own.length());
+        }
         if self.own.length() != self.length {
             return Err(WriteError::RolledBack.into());
         }
@@ -357,10 +383,56 @@ impl State {
         Ok(())
     }
 
-    /// Reads the logs as far as they go, and follows those of new members.
+    /// Reads the logs as far as they go, and follows those of new members. A view that is found damaged is built again.
     pub(crate) fn advance(&mut self) -> Result<(), OpenError> {
+        let merged = if self.replica.sorted().is_damaged() { Ok(()) } else { self.merge() };
+        if !self.replica.sorted().is_damaged() {
+            return merged;
+        }
+        tracing::warn!("the view of a database is damaged and is built again from the logs");
+        self.replica.rebuild()?;
+        self.merge()?;
+        // Where history was forgotten, the checkpoint must be at hand.
+        self.rebuilds += u64::from(!self.replica.sorted().is_damaged());
+        self.renumber()
+    }
+
+    /// As [`advance`](Self::advance), for a writer.
+    pub(crate) fn advance_to_write(&mut self) -> Result<(), WriteFault> {
+        match self.advance() {
+            Ok(()) => Ok(()),
+            Err(OpenError::Keep(error)) => Err(error.into()),
+            Err(OpenError::Feed(error)) => Err(WriteFault::Log(error)),
+            Err(error) => {
+                // A log that does not open now is opened with the next that comes.
+                tracing::warn!(%error, "a member's log cannot be opened yet");
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks peers for what the disk has lost of this device's log.
+    pub(crate) fn heal_own(&mut self) -> Result<(), FeedError> {
+        let from = self.replica.settled().get(self.replica.me().client());
+        self.logs.heal_own(from)
+    }
+
+    /// Makes cursors of the change feed from before resume by what they have seen.
+    fn renumber(&mut self) -> Result<(), OpenError> {
+        // A cursor takes numbers of 53 bits.
+        self.replica.renumber(u64::from_le_bytes(random()?) >> 11);
+        Ok(())
+    }
+
+    fn merge(&mut self) -> Result<(), OpenError> {
+        let mut merged = 0;
         loop {
             self.last = self.replica.advance(&self.logs, now_ms())?;
+            merged += self.last.merged;
+            self.last.merged = merged;
+            if !self.last.missing.is_empty() {
+                self.heal_own()?;
+            }
             if !self.follow()? {
                 return Ok(());
             }
@@ -393,6 +465,17 @@ impl State {
 
 /// The block of a log that says what it is.
 const HEADER: Range<u64> = 0..1;
+
+/// The view's map, and whether it had to be begun anew because the page that says what is in it was damaged.
+fn open_view(pages: StorePages, options: sorted::Options) -> Result<(Sorted<StorePages>, bool), KeepError> {
+    match Sorted::open(pages.clone(), options) {
+        Err(sorted::OpenError::Manifest(sorted::ReadError::Damaged { .. })) => {
+            tracing::warn!("the view of a database is damaged and is built again from the logs");
+            Ok((Sorted::begin_anew(pages, options)?, true))
+        }
+        opened => Ok((opened?, false)),
+    }
+}
 
 fn check_free(store: &Store, name: &str) -> Result<(), OpenError> {
     if name.is_empty() || name.len() > 255 {

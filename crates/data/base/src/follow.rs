@@ -108,9 +108,10 @@ impl Shared {
         self.lock()
     }
 
-    /// Carries on records that would be lost, and hands keys to members that have none.
+    /// Asks for what the disk has lost of this device's log, carries on records that would be lost, and hands keys to members that have none.
     fn do_chores(&self) -> Result<(), crate::WriteFault> {
         let mut state = self.lock();
+        state.heal_own().map_err(crate::WriteFault::Log)?;
         let mut failed = None;
         let records = state.replica.chores(now_ms(), &mut || secret(&mut failed));
         failed.map_or(Ok(()), Err)?;

@@ -1,7 +1,7 @@
 use crate::error::OpenError;
 use bytes::Bytes;
 use cloudpal_db::{Logs, LogsError, WriterId};
-use cloudpal_log::Feed;
+use cloudpal_log::{Feed, FeedError, StorageError};
 use cloudpal_store::{Fetch, Session, Store};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,6 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct MemberLogs {
     store: Store,
     own: (WriterId, Session),
+    /// Asks peers for blocks of this device's log that the disk does not give back.
+    lacks: Option<Fetch>,
+    /// What was held when that was found out.
+    looked: Option<(u64, u64, u64)>,
     others: HashMap<WriterId, Followed>,
     checkpoints: HashMap<WriterId, Checkpoints>,
     /// Since when somebody could have said whether there is a checkpoint.
@@ -41,6 +45,8 @@ impl MemberLogs {
         MemberLogs {
             store: store.clone(),
             own: (writer, own),
+            lacks: None,
+            looked: None,
             others: HashMap::new(),
             checkpoints: HashMap::new(),
             asked: None,
@@ -110,6 +116,19 @@ impl MemberLogs {
         Ok(())
     }
 
+    /// Asks peers for what the disk does not give back of this device's log from block `from` on, if there is something.
+    pub fn heal_own(&mut self, from: u64) -> Result<(), FeedError> {
+        let session = &self.own.1;
+        let info = session.info();
+        let held = (info.held, info.length, from);
+        if self.looked != Some(held) {
+            self.looked = Some(held);
+            let lacks = info.held < info.length && (from..info.length).any(|position| !session.has(position));
+            self.lacks = lacks.then(|| session.fetch(from..info.length)).transpose()?;
+        }
+        Ok(())
+    }
+
     /// Whether the whole checkpoint in these blocks is here.
     pub fn holds(&self, log: &WriterId, blocks: &Range<u64>) -> bool {
         self.checkpoints.get(log).is_some_and(|checkpoints| {
@@ -172,10 +191,14 @@ impl Logs for MemberLogs {
 
     fn block(&self, writer: &WriterId, position: u64) -> Result<Option<Bytes>, LogsError> {
         let Some(session) = self.any(writer) else { return Ok(None) };
-        session.get_local(position).map_err(|source| LogsError {
-            client: writer.client(),
-            position,
-            source: Box::new(source),
-        })
+        match session.get_local(position) {
+            // The store counts it as not held from now on, so that a peer can send it.
+            Err(FeedError::Storage { source: StorageError::Damaged { .. }, .. }) => Ok(None),
+            read => read.map_err(|source| LogsError {
+                client: writer.client(),
+                position,
+                source: Box::new(source),
+            }),
+        }
     }
 }

@@ -91,16 +91,7 @@ impl State {
         let length = self.own_length()?;
         let blocks = self.replica.carry(records, length)?;
         self.append(&blocks)?;
-        match self.advance() {
-            Ok(()) => Ok(()),
-            Err(OpenError::Keep(error)) => Err(error.into()),
-            Err(OpenError::Feed(error)) => Err(WriteFault::Log(error)),
-            Err(error) => {
-                // The record is written; a log that does not open now is opened with the next.
-                tracing::warn!(%error, "a new member's log cannot be opened yet");
-                Ok(())
-            }
-        }
+        self.advance_to_write()
     }
 }
 

@@ -34,6 +34,7 @@ fn fault(doing: &'static str, error: StorageError) -> PagesError {
     match error {
         StorageError::Full => PagesError::Full,
         StorageError::Closed => PagesError::Closed,
+        StorageError::Damaged { .. } => PagesError::Damaged,
         source => PagesError::Engine { doing, source: Box::new(source) },
     }
 }

@@ -10,7 +10,7 @@ pub enum ReadError {
     #[error("cannot read the database's view")]
     View(#[from] cloudpal_sorted::ReadError),
     /// A row that was never written so.
-    #[error("a row of the database's view is damaged: rebuild it with `cloudpal db repair`")]
+    #[error("a row of the database's view is damaged: rebuild the view from the logs")]
     Row(#[from] CodecError),
     /// A text that cannot be put together.
     #[error("the text at this key cannot be put together: {0}")]

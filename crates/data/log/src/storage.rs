@@ -143,7 +143,9 @@ pub enum StorageError {
         detail: &'static str,
     },
     /// Anything else that the engine says.
-    #[error("cannot {doing} the log's storage")]
+    #[error(
+        "cannot {doing} the log's storage: see that the disk works, then close the store and open it again"
+    )]
     Engine {
         /// What was being done: "read", "write to", "sync".
         doing: &'static str,

@@ -40,7 +40,8 @@ impl<P: Pages> Sorted<P> {
         Ok(Progress::More)
     }
 
-    /// Removes everything, the mark too, so that the map can be built again. Snapshots still see what they saw.
+    /// Removes everything, the mark too, so that the map can be built again. Snapshots still see what they saw, as far as it is not
+    /// [damaged](Self::is_damaged).
     pub fn clear(&self) -> Result<(), WriteError> {
         let shared = &*self.shared;
         let _compacting = lock(&shared.compacting);
@@ -125,7 +126,7 @@ impl<P: Pages> Shared<P> {
 
     /// Merges from the fence on until a segment is full or enough was read.
     fn merge(&self, merging: &Merging, deletions: Deletions) -> Result<Done, WriteError> {
-        let load = Straight::new(&self.pages);
+        let load = Straight::new(self.source());
         let order = Order::Ascending;
         let cursor = |run: &Arc<Run>| {
             RunCursor::new(run.clone(), merging.fence.clone(), Bound::Unbounded, order, &load)

@@ -5,9 +5,7 @@ use crate::PagesError;
 #[non_exhaustive]
 pub enum ReadError {
     /// A page is not what this crate wrote there, or it is missing.
-    #[error(
-        "page {page:#x} of the map is damaged ({detail}): clear the map and build it again from the logs"
-    )]
+    #[error("page {page:#x} of the map is damaged ({detail}): the map must be built again from the logs")]
     Damaged {
         /// Its number.
         page: u64,
@@ -22,6 +20,15 @@ pub enum ReadError {
         /// What the keeper said.
         source: PagesError,
     },
+}
+
+impl ReadError {
+    pub(crate) fn of(page: u64, source: PagesError) -> Self {
+        match source {
+            PagesError::Damaged => ReadError::Damaged { page, detail: "it is not as it was kept" },
+            source => ReadError::Pages { page, source },
+        }
+    }
 }
 
 /// Why a map could not be opened.

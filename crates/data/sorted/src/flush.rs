@@ -81,7 +81,7 @@ impl<P: Pages> Shared<P> {
         let cursors =
             tables.iter().map(|table| Source::Table(TableCursor::new(table, Bound::Unbounded, order)));
         let mut merge = Merge::new(cursors.collect(), order);
-        let load = Straight::new(&self.pages);
+        let load = Straight::new(self.source());
         let mut writing = Writing::new(self);
         while let Some(key) = merge.key() {
             let value = merge.value_bytes();

@@ -1,6 +1,5 @@
 //! Pages come in here: read, checked, and kept in a cache of bounded size.
 
-use crate::error::Detail;
 use crate::pages::page;
 use crate::segment::{Block, Index, Segment};
 use crate::{Pages, ReadError};
@@ -10,6 +9,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use std::cell::Cell;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Gives the pages of segments, checked.
 pub(crate) trait Load {
@@ -85,8 +85,15 @@ impl PageCache {
 
 /// For readers.
 pub(crate) struct ThroughCache<'a, P> {
-    pub pages: &'a P,
+    pub source: Source<'a, P>,
     pub cache: &'a PageCache,
+}
+
+/// Pages as they come, and where it is noted that one was not what was written there.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a, P> {
+    pub pages: &'a P,
+    pub damaged: &'a AtomicU32,
 }
 
 impl<P: Pages> Load for ThroughCache<'_, P> {
@@ -95,7 +102,7 @@ impl<P: Pages> Load for ThroughCache<'_, P> {
         if let Some(Cached::Index(index)) = self.cache.pages.get(&number) {
             return Ok(index);
         }
-        let index = parse_index(self.pages, segment)?;
+        let index = self.source.index(segment)?;
         self.cache.pages.insert(number, Cached::Index(index.clone()));
         Ok(index)
     }
@@ -105,7 +112,7 @@ impl<P: Pages> Load for ThroughCache<'_, P> {
         if let Some(Cached::Block(block)) = self.cache.pages.get(&number) {
             return Ok(block);
         }
-        let block = parse_block(self.pages, segment, block)?;
+        let block = self.source.block(segment, block)?;
         self.cache.pages.insert(number, Cached::Block(block.clone()));
         Ok(block)
     }
@@ -113,13 +120,13 @@ impl<P: Pages> Load for ThroughCache<'_, P> {
 
 /// For compaction, which reads everything once and would only push out what readers want.
 pub(crate) struct Straight<'a, P> {
-    pages: &'a P,
+    source: Source<'a, P>,
     bytes: Cell<u64>,
 }
 
 impl<'a, P> Straight<'a, P> {
-    pub fn new(pages: &'a P) -> Self {
-        Straight { pages, bytes: Cell::new(0) }
+    pub fn new(source: Source<'a, P>) -> Self {
+        Straight { source, bytes: Cell::new(0) }
     }
 
     /// Bytes of the blocks that were read.
@@ -130,31 +137,51 @@ impl<'a, P> Straight<'a, P> {
 
 impl<P: Pages> Load for Straight<'_, P> {
     fn index(&self, segment: &Segment) -> Result<Arc<Index>, ReadError> {
-        parse_index(self.pages, segment)
+        self.source.index(segment)
     }
 
     fn block(&self, segment: &Segment, block: u32) -> Result<Arc<Block>, ReadError> {
-        let block = parse_block(self.pages, segment, block)?;
+        let block = self.source.block(segment, block)?;
         self.bytes.set(self.bytes.get() + block.page().len() as u64);
         Ok(block)
     }
 }
 
-fn parse_index<P: Pages>(pages: &P, segment: &Segment) -> Result<Arc<Index>, ReadError> {
-    let number = page(segment.body.id(), segment.sizes.blocks);
-    checked(number, Index::parse(read(pages, number)?, segment.sizes.blocks))
+impl<P: Pages> Source<'_, P> {
+    fn index(&self, segment: &Segment) -> Result<Arc<Index>, ReadError> {
+        let number = page(segment.body.id(), segment.sizes.blocks);
+        self.noted(
+            segment,
+            read(self.pages, number).and_then(|page| {
+                let index = Index::parse(page, segment.sizes.blocks);
+                index.map_err(|detail| ReadError::Damaged { page: number, detail })
+            }),
+        )
+    }
+
+    fn block(&self, segment: &Segment, block: u32) -> Result<Arc<Block>, ReadError> {
+        let number = page(segment.body.id(), block);
+        self.noted(
+            segment,
+            read(self.pages, number).and_then(|page| {
+                Block::parse(page).map_err(|detail| ReadError::Damaged { page: number, detail })
+            }),
+        )
+    }
+
+    fn noted<T>(&self, segment: &Segment, loaded: Result<T, ReadError>) -> Result<Arc<T>, ReadError> {
+        if matches!(loaded, Err(ReadError::Damaged { .. })) {
+            self.damaged.store(segment.body.id(), Ordering::Release);
+        }
+        loaded.map(Arc::new)
+    }
 }
 
-fn parse_block<P: Pages>(pages: &P, segment: &Segment, block: u32) -> Result<Arc<Block>, ReadError> {
-    let number = page(segment.body.id(), block);
-    checked(number, Block::parse(read(pages, number)?))
-}
-
+/// A page that must be there.
 fn read<P: Pages>(pages: &P, page: u64) -> Result<Bytes, ReadError> {
-    let found = pages.get(page).map_err(|source| ReadError::Pages { page, source })?;
-    found.ok_or(ReadError::Damaged { page, detail: "it is missing" })
-}
-
-fn checked<T>(page: u64, parsed: Result<T, Detail>) -> Result<Arc<T>, ReadError> {
-    parsed.map(Arc::new).map_err(|detail| ReadError::Damaged { page, detail })
+    match pages.get(page) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(ReadError::Damaged { page, detail: "it is missing" }),
+        Err(source) => Err(ReadError::of(page, source)),
+    }
 }

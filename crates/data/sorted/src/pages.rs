@@ -38,6 +38,9 @@ pub enum PagesError {
     /// No room left; nothing of the commit was kept.
     #[error("the disk is full: free some space, then try again")]
     Full,
+    /// The page is not as it was given to the keeper.
+    #[error("a page is damaged")]
+    Damaged,
     /// Anything else that the keeper says.
     #[error("cannot {doing} the pages of the map")]
     Engine {

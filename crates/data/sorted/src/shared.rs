@@ -1,6 +1,6 @@
 //! What all handles, snapshots and cursors of one map share.
 
-use crate::load::{PageCache, ThroughCache};
+use crate::load::{PageCache, Source, ThroughCache};
 use crate::lock::{lock, read, write};
 use crate::manifest;
 use crate::pages::{Change, MANIFEST, SEGMENTS, pages_of};
@@ -18,6 +18,8 @@ pub(crate) struct Shared<P> {
     pub pages: P,
     pub options: Options,
     pub cache: PageCache,
+    /// The last segment of which a page was found that is not what was written there; 0 if there was none.
+    pub damaged: AtomicU32,
     pub garbage: Arc<Garbage>,
     next_segment: AtomicU32,
     /// Held for a step of compaction.
@@ -54,6 +56,7 @@ impl<P: Pages> Shared<P> {
             pages,
             options,
             cache: PageCache::new(options.cache(), options.block),
+            damaged: AtomicU32::new(0),
             garbage,
             next_segment: AtomicU32::new(last + 1),
             compacting: Mutex::default(),
@@ -64,7 +67,11 @@ impl<P: Pages> Shared<P> {
     }
 
     pub fn load(&self) -> ThroughCache<'_, P> {
-        ThroughCache { pages: &self.pages, cache: &self.cache }
+        ThroughCache { source: self.source(), cache: &self.cache }
+    }
+
+    pub fn source(&self) -> Source<'_, P> {
+        Source { pages: &self.pages, damaged: &self.damaged }
     }
 
     /// A number for a new segment. None comes twice.

@@ -1,5 +1,5 @@
 use crate::lock::{read, write};
-use crate::pages::{Change, MANIFEST, SEGMENTS, pages_of};
+use crate::pages::{Change, MANIFEST, SEGMENTS, page, pages_of};
 use crate::segment::Garbage;
 use crate::shared::Shared;
 use crate::version::Version;
@@ -7,6 +7,7 @@ use crate::{Batch, OpenError, Options, Pages, PagesError, ReadError, Snapshot, m
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// An ordered map. Handles are cheap to clone and share everything.
 ///
@@ -48,6 +49,18 @@ impl<P: Pages> Sorted<P> {
         let version = read_manifest(&pages, &garbage)?;
         remove_orphans(&pages, &version).map_err(OpenError::Orphans)?;
         Ok(Sorted { shared: Arc::new(Shared::new(pages, options, version, garbage)) })
+    }
+
+    /// Removes all pages there are, whatever they hold, and opens an empty map: for one whose manifest is damaged.
+    pub fn begin_anew(pages: P, options: Options) -> Result<Self, OpenError> {
+        pages.commit(vec![Change::Delete(0..page(SEGMENTS, 0))]).map_err(OpenError::Orphans)?;
+        Sorted::open(pages, options)
+    }
+
+    /// Whether a page of the map was found that is not what was written there: it is to be [cleared](Self::clear) and built again.
+    pub fn is_damaged(&self) -> bool {
+        let damaged = self.shared.damaged.load(Ordering::Acquire);
+        damaged != 0 && self.shared.version().segments().any(|segment| segment.body.id() == damaged)
     }
 
     /// The mark of the last flush. None before the first, and after a [`clear`](Self::clear).
@@ -110,7 +123,7 @@ impl<P: Pages> Sorted<P> {
 }
 
 fn read_manifest<P: Pages>(pages: &P, garbage: &Arc<Garbage>) -> Result<Version, OpenError> {
-    let found = pages.get(MANIFEST).map_err(|source| ReadError::Pages { page: MANIFEST, source })?;
+    let found = pages.get(MANIFEST).map_err(|source| ReadError::of(MANIFEST, source))?;
     let Some(page) = found else { return Ok(Version::default()) };
     match page.first() {
         Some(&found) if found > manifest::FORMAT => Err(OpenError::Newer { found, known: manifest::FORMAT }),

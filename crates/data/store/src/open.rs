@@ -19,7 +19,7 @@ pub enum OpenError {
     #[error("cannot open the store: the system has no randomness")]
     Random(#[from] getrandom::Error),
     /// A file cannot be read or written.
-    #[error("cannot read the store in {}", path.display())]
+    #[error("cannot read the store in {}: see that the disk works, then try again", path.display())]
     File {
         /// The folder.
         path: PathBuf,

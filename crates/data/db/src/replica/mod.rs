@@ -261,6 +261,17 @@ impl<P: Pages> Replica<P> {
         Ok(self.sorted.flush(state::State::of(self).encode())?)
     }
 
+    /// Forgets the view, so that the next [`advance`](Self::advance) builds it again from the logs.
+    pub fn rebuild(&mut self) -> Result<(), KeepError> {
+        self.start_over()
+    }
+
+    /// From now on numbers in the change feed belong to `generation`, which must never have been used: whenever entries may have been
+    /// merged in another order than before.
+    pub const fn renumber(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
     /// Works out members and keys again. Whether something that was merged would not be merged now, or the other way.
     fn members_changed(&mut self) -> bool {
         let Some(founder) = &self.founder else { return false };

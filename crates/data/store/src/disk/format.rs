@@ -30,7 +30,7 @@ pub(crate) struct Folder {
 #[non_exhaustive]
 pub enum FormatError {
     /// The folder cannot be read or written.
-    #[error("cannot open the store in {}", path.display())]
+    #[error("cannot open the store in {}: see that the disk works and has room, then try again", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
