@@ -1,4 +1,4 @@
-//! A short part of the torture with a fixed seed. `cargo xtask torture data` is the whole.
+//! A short part of the torture with a fixed seed. `cargo xtask torture data` and `cargo xtask torture db` are the whole.
 //!
 //! It mounts a file system, so it takes root and /dev/fuse, and says so where they are missing.
 
@@ -20,11 +20,30 @@ fn torture() -> Value {
 #[test]
 fn simulated_worlds_are_played_and_their_controls_noticed() {
     let mut torture = Command::new(env!("CARGO_BIN_EXE_cloudpal-torture"));
-    let out = torture.args(["db", "--json", "--seeds", "20"]).output().unwrap();
+    let out = torture.args(["db", "--json", "--only", "worlds", "--seeds", "20"]).output().unwrap();
     let report: Value = serde_json::from_slice(&out.stdout).unwrap();
     println!("{report:#}");
-    assert_eq!((&report["ok"], &report["failing"]), (&Value::Bool(true), &serde_json::json!([])));
-    assert!(report["control_diverged"].as_u64() > Some(0) && report["control_lost"].as_u64() > Some(0));
+    let worlds = &report["worlds"];
+    assert_eq!((&report["ok"], &worlds["failing"]), (&Value::Bool(true), &serde_json::json!([])));
+    assert!(worlds["control_diverged"].as_u64() > Some(0) && worlds["control_lost"].as_u64() > Some(0));
+}
+
+#[test]
+fn a_database_loses_nothing_on_a_disk_that_fails() {
+    for (part, count) in
+        [("cuts", "cut_points"), ("kills", "kills"), ("faults", "faults"), ("flips", "flips")]
+    {
+        let mut torture = Command::new(env!("CARGO_BIN_EXE_cloudpal-torture"));
+        let out =
+            torture.args(["db", "--json", "--quick", "--only", part, "--disk-seed", SEED]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        let report: Value =
+            serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+        println!("{said}{report:#}");
+        assert_eq!(report["ok"], true, "{part}, seed {SEED}");
+        assert!(report["parts"][part][count].as_u64() > Some(10), "{part} did nothing");
+        assert!(report["controls"][0]["wrong"].as_u64() > Some(0), "{part} is blind");
+    }
 }
 
 #[test]

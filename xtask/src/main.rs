@@ -10,7 +10,7 @@
 //! | `cargo xtask level-suite` | runs abstract-level's test suite on the client for databases, in Node.js and Chromium |
 //! | `cargo xtask bench data` | measures the data crates beside npm's |
 //! | `cargo xtask torture data` | tries to make the data crates lose what they acknowledged |
-//! | `cargo xtask torture db` | plays the database in simulated worlds, judged by a model |
+//! | `cargo xtask torture db` | plays the database in simulated worlds, judged by a model, and does to one on a disk what `data` does |
 //! | `cargo xtask fuzz` | random bytes into every parser of bytes from outside |
 //!
 //! It depends on none of the product's crates, so that it starts within seconds on a fresh machine;

@@ -30,7 +30,7 @@ enum Subject {
         #[arg(long)]
         quick: bool,
     },
-    /// The database, in simulated worlds
+    /// The database, in simulated worlds and on a disk
     Db {
         /// Print exactly one JSON object on standard output
         #[arg(long)]
@@ -41,10 +41,22 @@ enum Subject {
         /// Play the world of this seed only, and tell what happens in it
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
+        /// Do one part only: `worlds`, `cuts`, `kills`, `faults` or `flips`
+        #[arg(long, value_name = "PART")]
+        only: Option<String>,
+        /// How often a process that writes is killed
+        #[arg(long, value_name = "N", default_value_t = 300)]
+        kills: u64,
+        /// Flip every byte, lose power at every point, fail every call: otherwise some are chosen, spread evenly
+        #[arg(long)]
+        every: bool,
+        /// A small part of everything on the disk
+        #[arg(long)]
+        quick: bool,
     },
 }
 
-/// Builds the program that tortures, then runs it. For the store as root: it mounts a file system of its own.
+/// Builds the program that tortures, then runs it, as root unless it needs no disk: it mounts a file system of its own.
 pub fn torture(options: &Options) -> Result<()> {
     step("the program that tortures, optimised", || build::release("cloudpal-benches"))?;
     let program = tree::release_program("cloudpal-torture")?;
@@ -56,9 +68,14 @@ pub fn torture(options: &Options) -> Result<()> {
             torture.args(quick.then_some("--quick")).args(json.then_some("--json"));
             torture
         }
-        Subject::Db { json, seeds, seed } => {
-            let mut torture = Command::new(&program);
-            torture.args(["db", "--seeds", &seeds.to_string()]).args(json.then_some("--json"));
+        Subject::Db { json, seeds, seed, only, kills, every, quick } => {
+            // Worlds need no disk.
+            let worlds = only.as_deref() == Some("worlds") || seed.is_some();
+            let mut torture = if worlds { Command::new(&program) } else { root::program(&program) };
+            torture.args(["db", "--seeds", &seeds.to_string(), "--kills", &kills.to_string()]);
+            torture.args(only.iter().flat_map(|only| ["--only", only]));
+            torture.args(quick.then_some("--quick")).args(json.then_some("--json"));
+            torture.args(every.then_some("--every"));
             if let Some(seed) = seed {
                 torture.args(["--seed", &seed.to_string()]);
             }

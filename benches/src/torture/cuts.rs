@@ -5,22 +5,20 @@ use crate::alarm;
 use crate::chance::Chance;
 use crate::disk::{Fate, History, Mounted, Op, Recorder, Tree};
 use crate::judge::{self, Wrong};
-use crate::program::{Block, Program};
-use crate::subject::{Subject, take};
+use crate::trial::Trial;
 use crate::workers::{self, Progress};
 use anyhow::{Context as _, Result};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// While recording, the store is closed and opened again after so many steps.
 const REOPENED_AFTER: u64 = 400;
 
 /// What to record and how much of it to try.
-pub struct Plan {
+pub struct Plan<T> {
     /// What is tortured.
-    pub subject: Subject,
-    /// What it is told.
-    pub program: Program,
-    /// How many steps of that.
+    pub trial: T,
+    /// How many steps it is told.
     pub steps: u64,
     /// Cut points tried: every one, or about this many spread evenly.
     pub at_most: Option<u64>,
@@ -44,10 +42,10 @@ pub struct Outcome {
 }
 
 /// Records a run.
-pub fn record(subject: Subject, program: &Program, steps: u64) -> Result<Vec<Op>> {
+pub fn record<T: Trial>(trial: T, steps: u64) -> Result<Vec<Op>> {
     let mounted = Mounted::new(Recorder::new(Tree::default(), None))?;
     let disk = mounted.recorder();
-    let open = || subject.open(mounted.path()).context("cannot open a store on the recording disk");
+    let open = || trial.open(mounted.path()).context("cannot open a store on the recording disk");
     let mut victim = open()?;
     for number in 1..=steps {
         if number.is_multiple_of(REOPENED_AFTER) {
@@ -55,7 +53,7 @@ pub fn record(subject: Subject, program: &Program, steps: u64) -> Result<Vec<Op>
             victim = open()?;
         }
         disk.mark(Op::Begun(number));
-        take(victim.as_mut(), program, number)?;
+        trial.take(&mut victim, number)?;
         disk.mark(Op::Done(number));
     }
     drop(victim);
@@ -63,47 +61,48 @@ pub fn record(subject: Subject, program: &Program, steps: u64) -> Result<Vec<Op>
 }
 
 /// Records a run, cuts it, opens what is left, judges.
-pub fn run(plan: &Plan) -> Result<Outcome> {
-    let ops = record(plan.subject, &plan.program, plan.steps)?;
+pub fn run<T: Trial>(plan: &Plan<T>) -> Result<Outcome> {
+    let ops = record(plan.trial, plan.steps)?;
     let mut cutter = Cutter::new(plan, ops);
-    let (subject, program) = (plan.subject, plan.program);
-    let verdicts = workers::all(&mut cutter, |image: Image| {
+    let trial = plan.trial;
+    let verdicts = workers::all(&mut cutter, |image: Image<T>| {
         let place = image.place.clone();
-        let opened = alarm::guarded(move || open(subject, &program, &image));
+        let opened = alarm::guarded(move || open(trial, &image));
         opened.and_then(|opened| opened).err().map(|wrong| (place, wrong))
     });
     Ok(Outcome { wrong: verdicts.into_iter().flatten().collect(), ..cutter.outcome })
 }
 
-struct Image {
+struct Image<T: Trial> {
     tree: Tree,
-    states: [Arc<[Block]>; 2],
+    /// What it may hold, each with its last step.
+    states: Vec<(u64, Arc<T::State>)>,
     place: String,
 }
 
 /// All images of a run, made one after the other.
-struct Cutter<'a> {
-    plan: &'a Plan,
+struct Cutter<'a, T: Trial> {
+    plan: &'a Plan<T>,
     history: History,
     /// Of each so many points one is a cut.
     spread: u64,
     points: u64,
     progress: Progress,
     outcome: Outcome,
-    /// Blocks after the last step that was done, and after the last that was begun.
-    states: [Arc<[Block]>; 2],
-    steps: [u64; 2],
+    /// What there is after the last step that was done and lasts, and after each begun since.
+    states: VecDeque<(u64, Arc<T::State>)>,
+    /// The last step that was done.
+    done: u64,
     /// What is still to be tried here.
     fates: Vec<Fate>,
     /// What the last image without anything uncertain came from.
     dropped: Option<(u64, [u64; 2])>,
 }
 
-impl<'a> Cutter<'a> {
-    fn new(plan: &'a Plan, ops: Vec<Op>) -> Self {
+impl<'a, T: Trial> Cutter<'a, T> {
+    fn new(plan: &'a Plan<T>, ops: Vec<Op>) -> Self {
         let ops_of_disk = ops.iter().filter(|op| !matches!(op, Op::Begun(_) | Op::Done(_))).count() as u64;
         let points = ops.iter().filter(|op| !matches!(op, Op::Begun(_))).count() as u64;
-        let none = Arc::<[Block]>::from([]);
         Self {
             plan,
             history: History::new(Tree::default(), ops),
@@ -111,8 +110,8 @@ impl<'a> Cutter<'a> {
             points: 0,
             progress: Progress::new("operations", points),
             outcome: Outcome { ops: ops_of_disk, ..Outcome::default() },
-            states: [Arc::clone(&none), none],
-            steps: [0, 0],
+            states: VecDeque::from([(0, Arc::default())]),
+            done: 0,
             fates: Vec::new(),
             dropped: None,
         }
@@ -122,14 +121,15 @@ impl<'a> Cutter<'a> {
     fn advance(&mut self) -> Option<()> {
         loop {
             let point = self.history.advance()?;
-            let [done, begun] = &mut self.states;
-            if self.history.begun > self.steps[1] {
-                self.steps[1] = self.history.begun;
-                *begun = self.plan.program.after(self.steps[1], begun.to_vec()).into();
+            if let Some((last, state)) = self.states.back().filter(|(last, _)| *last < self.history.begun) {
+                let next = self.plan.trial.after(last + 1, (**state).clone());
+                self.states.push_back((last + 1, Arc::new(next)));
             }
-            if self.history.done > self.steps[0] {
-                self.steps[0] = self.history.done;
-                *done = Arc::clone(begun);
+            if self.history.done > self.done {
+                self.done = self.history.done;
+                if self.plan.trial.lasts(self.done) {
+                    self.states.retain(|(step, _)| *step >= self.done);
+                }
             }
             if point {
                 self.points += 1;
@@ -159,7 +159,7 @@ impl<'a> Cutter<'a> {
     /// Without the one that drops everything uncertain, if nothing became certain since that was tried.
     fn once(&mut self, mut fates: Vec<Fate>) -> Vec<Fate> {
         if fates.contains(&Fate::Dropped) {
-            let now = Some((self.history.syncs, self.steps));
+            let now = Some((self.history.syncs, [self.done, self.history.begun]));
             if self.dropped == now {
                 fates.retain(|fate| *fate != Fate::Dropped);
                 self.outcome.repeated += 1;
@@ -170,29 +170,33 @@ impl<'a> Cutter<'a> {
     }
 }
 
-impl Iterator for Cutter<'_> {
-    type Item = Image;
+impl<T: Trial> Iterator for Cutter<'_, T> {
+    type Item = Image<T>;
 
-    fn next(&mut self) -> Option<Image> {
+    fn next(&mut self) -> Option<Image<T>> {
         while self.fates.is_empty() {
             self.advance()?;
         }
         let fate = self.fates.pop()?;
         self.outcome.images += 1;
-        let mut chance = Chance::of(self.plan.program.seed ^ fate as u64, self.points);
+        let mut chance = Chance::of(self.plan.trial.seed() ^ fate as u64, self.points);
         let at = self.history.position();
         Some(Image {
             tree: self.history.image(fate, &mut chance),
-            states: self.states.clone(),
-            place: format!("after operation {at}, {fate:?}, step {} done", self.steps[0]),
+            states: self.states.iter().cloned().collect(),
+            place: format!("after operation {at}, {fate:?}, step {} done", self.done),
         })
     }
 }
 
-fn open(subject: Subject, program: &Program, image: &Image) -> Result<(), Wrong> {
+/// Opens an image: all there, and it takes another step.
+fn open<T: Trial>(trial: T, image: &Image<T>) -> Result<(), Wrong> {
     let fail = |error: anyhow::Error| Wrong::Lost(format!("the image cannot be laid out: {error:#}"));
     let folder = crate::place::fast_folder().map_err(fail)?;
     image.tree.lay(folder.path()).map_err(fail)?;
-    let states = [&*image.states[0], &*image.states[1]];
-    judge::folder(subject, folder.path(), program, &states)
+    let mut victim = trial.open(folder.path()).map_err(|error| Wrong::Unopenable(format!("{error:#}")))?;
+    let states: Vec<&T::State> = image.states.iter().map(|(_, state)| &**state).collect();
+    let held = trial.holds(&mut victim, &states)?;
+    let (step, state) = &image.states[held];
+    judge::goes_on(trial, &mut victim, step + 1, state)
 }

@@ -3,22 +3,19 @@
 use crate::alarm;
 use crate::chance::Chance;
 use crate::disk::{Mounted, Node, Op, Recorder, Tree};
-use crate::judge::{self, Wrong};
+use crate::judge::Wrong;
 use crate::place::fast_folder;
-use crate::program::{Block, Program};
-use crate::subject::{Peer, Subject, take};
+use crate::trial::{Found, Trial};
 use crate::workers::{self, Progress};
 use anyhow::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What to flip.
-pub struct Plan {
+pub struct Plan<T> {
     /// What is tortured.
-    pub subject: Subject,
-    /// What it is told; small, as every byte costs an opening.
-    pub program: Program,
-    /// Steps that make the store.
+    pub trial: T,
+    /// Steps that make the store; few and small, as every byte costs an opening.
     pub steps: u64,
     /// Bytes flipped: every one, or about this many spread evenly.
     pub at_most: Option<u64>,
@@ -35,7 +32,9 @@ pub struct Outcome {
     pub flips: u64,
     /// Of those, it made no difference.
     pub unharmed: u64,
-    /// Of those, it was noticed when opening or reading.
+    /// Of those, it was noticed and put right by itself.
+    pub mended: u64,
+    /// Of those, it was noticed when opening or reading, and told.
     pub noticed: u64,
     /// Of those, repaired and healed from a peer: all blocks there again.
     pub healed: u64,
@@ -44,10 +43,10 @@ pub struct Outcome {
 }
 
 /// Makes the store, flips, reads.
-pub fn run(plan: &Plan) -> Result<Outcome> {
+pub fn run<T: Trial>(plan: &Plan<T>) -> Result<Outcome> {
     let (tree, state) = small_store(plan)?;
     let (tree, state) = (Arc::new(tree), Arc::new(state));
-    let peer = plan.subject.peer(&tree)?.map(Arc::new);
+    let peer = plan.trial.peer(&tree)?.map(Arc::new);
     let places: Vec<(Node, u64)> = places(&tree);
     let spread = plan.at_most.map_or(1, |most| (places.len() as u64).div_ceil(most.max(1)));
     let mut outcome = Outcome { bytes: places.len() as u64, ..Outcome::default() };
@@ -56,19 +55,18 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     let flips = (1..).zip(&places).step_by(spread.max(1) as usize);
     let ended = workers::all(flips, |(number, &(node, offset))| {
         progress.at(number);
-        let flip = Flip::new(&tree, node, offset, Chance::of(plan.program.seed, number));
-        let (subject, program) = (plan.subject, plan.program);
+        let flip = Flip::new(&tree, node, offset, Chance::of(plan.trial.seed(), number));
+        let trial = plan.trial;
         let guarded = (Arc::clone(&flip.tree), Arc::clone(&state));
-        let read = alarm::guarded(move || read(subject, &program, &guarded.0, &guarded.1));
-        let whole = read.and_then(|read| read).map_err(|wrong| (flip.place.clone(), wrong))?;
-        let number = if whole { 0 } else { 1 + noticed.fetch_add(1, Ordering::Relaxed) };
-        let Some(peer) = peer.clone().filter(|_| !whole && number.is_multiple_of(plan.heal_once_in)) else {
-            return Ok(if whole { Found::Unharmed } else { Found::Noticed });
-        };
+        let found = alarm::guarded(move || survey(trial, &guarded.0, &guarded.1));
+        let found = found.and_then(|found| found).map_err(|wrong| (flip.place.clone(), wrong))?;
+        let told = if found == Found::Noticed { 1 + noticed.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let chosen = told > 0 && told.is_multiple_of(plan.heal_once_in);
+        let Some(peer) = peer.clone().filter(|_| chosen) else { return Ok((found, Healed::NotTried)) };
         let guarded = (flip.tree, Arc::clone(&state));
-        let healed = alarm::guarded(move || heal(subject, &program, &guarded.0, &guarded.1, &peer));
+        let healed = alarm::guarded(move || heal(trial, &guarded.0, &guarded.1, &peer));
         healed.and_then(|healed| healed).map_err(|wrong| (format!("{}, healing", flip.place), wrong))?;
-        Ok(Found::Healed)
+        Ok((found, Healed::Whole))
     });
     for ended in ended {
         outcome.add(ended);
@@ -76,26 +74,25 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// What a flip did.
-enum Found {
-    Unharmed,
-    Noticed,
-    /// It was noticed, and mended.
-    Healed,
+/// What became of a store that had told of damage.
+enum Healed {
+    NotTried,
+    Whole,
 }
 
 impl Outcome {
-    fn add(&mut self, ended: Result<Found, (String, Wrong)>) {
+    fn add(&mut self, ended: Result<(Found, Healed), (String, Wrong)>) {
         self.flips += 1;
-        match ended {
-            Ok(Found::Unharmed) => self.unharmed += 1,
-            Ok(Found::Noticed) => self.noticed += 1,
-            Ok(Found::Healed) => {
-                self.noticed += 1;
-                self.healed += 1;
-            }
-            Err(wrong) => self.wrong.push(wrong),
+        let (found, healed) = match ended {
+            Ok(ended) => ended,
+            Err(wrong) => return self.wrong.push(wrong),
+        };
+        match found {
+            Found::Unharmed => self.unharmed += 1,
+            Found::Mended => self.mended += 1,
+            Found::Noticed => self.noticed += 1,
         }
+        self.healed += u64::from(matches!(healed, Healed::Whole));
     }
 }
 
@@ -116,14 +113,14 @@ impl Flip {
     }
 }
 
-fn small_store(plan: &Plan) -> Result<(Tree, Vec<Block>)> {
+fn small_store<T: Trial>(plan: &Plan<T>) -> Result<(Tree, T::State)> {
     let mounted = Mounted::new(Recorder::new(Tree::default(), None))?;
-    let mut victim = plan.subject.open(mounted.path())?;
+    let mut victim = plan.trial.open(mounted.path())?;
     for number in 1..=plan.steps {
-        take(victim.as_mut(), &plan.program, number)?;
+        plan.trial.take(&mut victim, number)?;
     }
     drop(victim);
-    Ok((mounted.recorder().tree(), plan.program.state(plan.steps)))
+    Ok((mounted.recorder().tree(), plan.trial.state(plan.steps)))
 }
 
 /// Every byte that has a name and was ever written. Space that was only set aside reads as zeros and holds nothing.
@@ -142,34 +139,17 @@ fn places(tree: &Tree) -> Vec<(Node, u64)> {
 }
 
 /// Repairs the store and looks whether everything is there again.
-fn heal(subject: Subject, program: &Program, tree: &Tree, state: &[Block], peer: &Peer) -> Result<(), Wrong> {
+fn heal<T: Trial>(trial: T, tree: &Tree, state: &T::State, peer: &T::Peer) -> Result<(), Wrong> {
     let fail = |error: anyhow::Error| Wrong::Lost(format!("not healed: {error:#}"));
     let folder = fast_folder().map_err(fail)?;
     tree.lay(folder.path()).map_err(fail)?;
-    let mut victim = subject.heal(folder.path(), peer).map_err(fail)?;
-    judge::holds(victim.as_mut(), program, &[state]).map(drop)
+    let mut victim = trial.heal(folder.path(), peer).map_err(fail)?;
+    trial.holds(&mut victim, &[state]).map(drop)
 }
 
-/// True when everything reads as before, false when an error said that something is wrong.
-fn read(subject: Subject, program: &Program, tree: &Tree, state: &[Block]) -> Result<bool, Wrong> {
+fn survey<T: Trial>(trial: T, tree: &Tree, state: &T::State) -> Result<Found, Wrong> {
     let fail = |error: anyhow::Error| Wrong::Lost(format!("the image: {error:#}"));
     let folder = fast_folder().map_err(fail)?;
     tree.lay(folder.path()).map_err(fail)?;
-    let Ok(mut victim) = subject.open(folder.path()) else { return Ok(false) };
-    let Ok(length) = victim.length() else { return Ok(false) };
-    if victim.tells_of_loss() {
-        return Ok(false);
-    }
-    if length != state.len() as u64 {
-        return Err(Wrong::Lost(format!("{length} blocks where there were {}, and not a word", state.len())));
-    }
-    let mut whole = true;
-    for (index, block) in (0..).zip(state) {
-        match victim.get(index) {
-            Ok(bytes) if bytes == program.bytes(*block) => {}
-            Ok(_) => return Err(Wrong::Lost(format!("block {index} has wrong bytes"))),
-            Err(_) => whole = false,
-        }
-    }
-    Ok(whole)
+    trial.survey(folder.path(), state)
 }

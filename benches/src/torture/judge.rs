@@ -1,8 +1,8 @@
 //! What a store holds after a mishap, beside what it may hold.
 
 use crate::program::{Block, Program};
-use crate::subject::{Subject, Victim};
-use std::path::Path;
+use crate::subject::Victim;
+use crate::trial::Trial;
 
 /// What was found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +17,18 @@ pub enum Wrong {
     Panicked(String),
     /// It did not answer.
     Hung,
+    /// It refused, and what it said helps nobody.
+    Unhelpful(String),
 }
 
-/// Opens what lies in a folder and looks whether it holds one of `states` exactly.
-pub fn folder(subject: Subject, folder: &Path, program: &Program, states: &[&[Block]]) -> Result<(), Wrong> {
-    let mut victim = subject.open(folder).map_err(|error| Wrong::Unopenable(format!("{error:#}")))?;
-    holds(victim.as_mut(), program, states).map(drop)
+/// Takes another step, which must be there then.
+pub fn goes_on<T: Trial>(trial: T, open: &mut T::Open, number: u64, state: &T::State) -> Result<(), Wrong> {
+    let fail = |error: anyhow::Error| Wrong::Lost(format!("it takes no further step: {error:#}"));
+    trial.take(open, number).map_err(fail)?;
+    match trial.looks_like(open, &trial.after(number, state.clone())).map_err(fail)? {
+        true => Ok(()),
+        false => Err(Wrong::Lost("a further step that it took is not there".into())),
+    }
 }
 
 /// Which of `states` an open store holds, judged by every byte of every block.

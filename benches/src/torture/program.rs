@@ -76,16 +76,13 @@ impl Program {
         }
         blocks
     }
-
-    /// What a log holds after all steps up to and including one.
-    pub fn state(&self, number: u64) -> Vec<Block> {
-        (1..=number).fold(Vec::new(), |blocks, step| self.after(step, blocks))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject::{Blocks, Subject};
+    use crate::trial::Trial as _;
 
     #[test]
     fn a_program_appends_truncates_tidies_and_stays_small() {
@@ -106,6 +103,7 @@ mod tests {
         }
         assert!(appends > 4000 && truncates > 50 && tidied > 5, "{appends} {truncates} {tidied}");
         assert!((100..5000).contains(&longest), "{longest}");
-        assert_eq!(program.state(5000), blocks);
+        let trial = Blocks { subject: Subject::Store, program };
+        assert_eq!(trial.state(5000), blocks);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::judge::Wrong;
 use crate::program::Program;
-use crate::subject::Subject;
+use crate::subject::{Blocks, Subject};
 use crate::{cuts, faults, flips, kills, liars, place};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -51,6 +51,10 @@ impl Options {
         }
     }
 
+    fn told(&self, program: Program) -> Blocks {
+        Blocks { subject: self.subject, program }
+    }
+
     fn wants(&self, part: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == part)
     }
@@ -58,20 +62,22 @@ impl Options {
 
 /// What is added up over all parts.
 #[derive(Default)]
-struct Sum {
+pub struct Sum {
     lost: u64,
     false_acks: u64,
     unopenable: u64,
     panicked: u64,
     hung: u64,
+    /// Refusals whose words help nobody.
+    unhelpful: u64,
     /// Probes that found nothing where there is something.
-    blind: u64,
-    parts: serde_json::Map<String, Value>,
+    pub blind: u64,
+    pub parts: serde_json::Map<String, Value>,
 }
 
 impl Sum {
     /// Adds a part: what was wrong, and what the report says about it.
-    fn add(&mut self, part: &str, wrong: &[(String, Wrong)], mut fields: Value) {
+    pub fn add(&mut self, part: &str, wrong: &[(String, Wrong)], mut fields: Value) {
         for (number, (place, what)) in wrong.iter().enumerate() {
             if number < 20 {
                 eprintln!("    {part}, {place}: {what:?}");
@@ -82,6 +88,7 @@ impl Sum {
                 Wrong::Unopenable(_) => self.unopenable += 1,
                 Wrong::Panicked(_) => self.panicked += 1,
                 Wrong::Hung => self.hung += 1,
+                Wrong::Unhelpful(_) => self.unhelpful += 1,
             }
         }
         if wrong.len() > 20 {
@@ -91,8 +98,23 @@ impl Sum {
         self.parts.insert(part.into(), fields);
     }
 
+    /// All sums and parts.
+    pub fn report(&self) -> Value {
+        json!({
+            "ok": self.clean(), "lost": self.lost, "false_acks": self.false_acks, "unopenable": self.unopenable,
+            "panicked": self.panicked, "hung": self.hung, "unhelpful": self.unhelpful, "parts": self.parts,
+        })
+    }
+
     fn clean(&self) -> bool {
-        self.lost + self.false_acks + self.unopenable + self.panicked + self.hung + self.blind == 0
+        self.lost
+            + self.false_acks
+            + self.unopenable
+            + self.panicked
+            + self.hung
+            + self.unhelpful
+            + self.blind
+            == 0
     }
 }
 
@@ -119,20 +141,27 @@ fn report(options: &Options) -> Result<Value> {
     }
     let controls = controls(options)?;
     sum.blind += controls.iter().filter(|control| control["wrong"] == json!(0)).count() as u64;
-    Ok(json!({
-        "what": "torture data", "commit": options.commit, "ok": sum.clean(), "seed": options.seed,
-        "machine": machine(), "subject": options.subject.name(), "seconds": since.elapsed().as_secs(),
-        "lost": sum.lost, "false_acks": sum.false_acks, "unopenable": sum.unopenable, "panicked": sum.panicked,
-        "hung": sum.hung, "parts": sum.parts, "controls": controls,
-    }))
+    let mut report = sum.report();
+    for (name, value) in [
+        ("what", json!("torture data")),
+        ("commit", json!(options.commit)),
+        ("seed", json!(options.seed)),
+        ("machine", machine()),
+        ("subject", json!(options.subject.name())),
+        ("seconds", json!(since.elapsed().as_secs())),
+        ("controls", json!(controls)),
+    ] {
+        report[name] = value;
+    }
+    Ok(report)
 }
 
 fn cuts(options: &Options, sum: &mut Sum) -> Result<()> {
     let Size { steps, cuts: at_most, .. } = options.size();
     eprintln!("==> power lost at every point of {steps} steps");
     let all_fates_once_in = if options.quick { 8 } else { 1 };
-    let program = Program::of(options.seed);
-    let plan = cuts::Plan { subject: options.subject, program, steps, at_most, all_fates_once_in };
+    let trial = options.told(Program::of(options.seed));
+    let plan = cuts::Plan { trial, steps, at_most, all_fates_once_in };
     let done = cuts::run(&plan)?;
     let fields = json!({ "steps": steps, "operations": done.ops, "cut_points": done.cuts,
         "images": done.images, "images_as_the_one_before": done.repeated,
@@ -142,9 +171,9 @@ fn cuts(options: &Options, sum: &mut Sum) -> Result<()> {
 }
 
 fn kills(options: &Options, sum: &mut Sum) -> Result<()> {
-    let (subject, program, kills) = (options.subject, Program::of(options.seed), options.size().kills);
+    let (trial, kills) = (options.told(Program::of(options.seed)), options.size().kills);
     eprintln!("==> {kills} kills");
-    let done = kills::run(&kills::Plan { subject, program, kills, program_file: &program_file()? })?;
+    let done = kills::run(&kills::Plan { trial, kills, program_file: &program_file()? })?;
     let fields = json!({ "kills": done.kills, "while_opening": done.while_opening,
         "steps_acknowledged": done.steps });
     sum.add("kills", &done.wrong, fields);
@@ -155,7 +184,7 @@ fn faults(options: &Options, sum: &mut Sum) -> Result<()> {
     eprintln!("==> calls of the disk that fail");
     let program = Program { tidy_once_in: 8, ..Program::of(options.seed) };
     let at_most = options.size().faults;
-    let plan = faults::Plan { subject: options.subject, program, before: 12, steps: 12, at_most };
+    let plan = faults::Plan { trial: options.told(program), before: 12, steps: 12, at_most };
     let done = faults::run(&plan)?;
     let fields = json!({ "faults": done.faults, "steps_refused": done.refusals,
         "steps_acknowledged_after_a_fault": done.acknowledged });
@@ -166,8 +195,7 @@ fn faults(options: &Options, sum: &mut Sum) -> Result<()> {
 fn flips(options: &Options, sum: &mut Sum) -> Result<()> {
     eprintln!("==> bytes flipped");
     let done = flips::run(&flips::Plan {
-        subject: options.subject,
-        program: small(options),
+        trial: options.told(small(options)),
         steps: 24,
         at_most: options.size().flips,
         heal_once_in: if options.quick { 20 } else { 1 },
@@ -203,30 +231,34 @@ fn controls(options: &Options) -> Result<Vec<Value>> {
     };
     if options.wants("cuts") {
         for subject in [Subject::ToyWithoutSync, Subject::ToyWithoutFolderSync, Subject::ToyLengthFirst] {
-            let plan = cuts::Plan { subject, program, steps: 100, at_most: Some(100), all_fates_once_in: 1 };
+            let trial = Blocks { subject, program };
+            let plan = cuts::Plan { trial, steps: 100, at_most: Some(100), all_fates_once_in: 1 };
             say("cuts", subject, cuts::run(&plan)?.wrong.len());
         }
     }
     if options.wants("kills") {
         let subject = Subject::ToyThatBuffers;
-        let plan = kills::Plan { subject, program, kills: 20, program_file: &program_file()? };
+        let trial = Blocks { subject, program };
+        let plan = kills::Plan { trial, kills: 20, program_file: &program_file()? };
         say("kills", subject, kills::run(&plan)?.wrong.len());
     }
     if options.wants("faults") {
         let subject = Subject::ToyDeafToErrors;
-        let plan = faults::Plan { subject, program, before: 4, steps: 4, at_most: None };
+        let trial = Blocks { subject, program };
+        let plan = faults::Plan { trial, before: 4, steps: 4, at_most: None };
         say("faults", subject, faults::run(&plan)?.wrong.len());
     }
     if options.wants("flips") {
         let subject = Subject::ToyWithoutSync;
-        let program = small(options);
-        let plan = flips::Plan { subject, program, steps: 24, at_most: Some(100), heal_once_in: 1 };
+        let trial = Blocks { subject, program: small(options) };
+        let plan = flips::Plan { trial, steps: 24, at_most: Some(100), heal_once_in: 1 };
         say("flips", subject, flips::run(&plan)?.wrong.len());
     }
     Ok(found)
 }
 
-fn program_file() -> Result<PathBuf> {
+/// This program, which is also the one that is killed.
+pub fn program_file() -> Result<PathBuf> {
     std::env::current_exe().context("cannot find out where this program lies")
 }
 

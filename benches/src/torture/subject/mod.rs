@@ -2,11 +2,14 @@
 //! a known flaw are the control: a probe that finds no loss in them finds none anywhere.
 
 mod bare;
+mod blocks;
 mod peer;
 mod store;
 mod toy;
 
-pub use peer::Peer;
+pub use blocks::Blocks;
+pub use peer::Peer as LogPeer;
+pub use store::options as store_options;
 
 use crate::disk::Tree;
 use crate::program::{Program, Step};
@@ -95,12 +98,12 @@ impl Subject {
     }
 
     /// A peer that has all that is on `disk`, for those that can heal.
-    pub fn peer(self, disk: &Tree) -> Result<Option<Peer>> {
-        if self == Subject::Store { Peer::of(disk).map(Some) } else { Ok(None) }
+    pub fn peer(self, disk: &Tree) -> Result<Option<LogPeer>> {
+        if self == Subject::Store { peer::of(disk).map(Some) } else { Ok(None) }
     }
 
     /// Repairs what is in a folder, and opens it with a peer connected.
-    pub fn heal(self, folder: &Path, peer: &Peer) -> Result<Box<dyn Victim>> {
+    pub fn heal(self, folder: &Path, peer: &LogPeer) -> Result<Box<dyn Victim>> {
         match self {
             Subject::Store => Ok(Box::new(peer::heal(folder, peer)?)),
             other => bail!("{} cannot heal", other.name()),

@@ -24,14 +24,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Gets its copy from the store on `disk`, by replication.
-    pub fn of(disk: &Tree) -> Result<Self> {
-        let (origin, folder) = (fast_folder()?, fast_folder()?);
-        disk.lay(origin.path())?;
-        let real = Real::open(origin.path())?;
-        let source = real.store.serve("127.0.0.1:0", Access::Anyone)?;
+    /// Gets its copy of a log from the store that has it, by replication.
+    pub fn of(origin: &Store, key: [u8; 32]) -> Result<Self> {
+        let folder = fast_folder()?;
+        let source = origin.serve("127.0.0.1:0", Access::Anyone)?;
         let store = Store::open(folder.path(), &StoreKey::new([8; 32]), Options::default())?;
-        let (log, length) = (store.get(real.log.key())?, real.log.length());
+        let (log, length) = (store.get(key)?, origin.get(key)?.length());
         let connection = store.connect(source.address(), &Access::Anyone)?;
         ensure!(came(&log.fetch(0..length)?), "the peer did not get its copy");
         connection.close();
@@ -40,9 +38,22 @@ impl Peer {
     }
 
     /// Where it serves.
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
+
+    /// Blocks of its copy.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// A peer with a copy of the log on `disk`.
+pub fn of(disk: &Tree) -> Result<Peer> {
+    let origin = fast_folder()?;
+    disk.lay(origin.path())?;
+    let real = Real::open(origin.path())?;
+    Peer::of(&real.store, real.log.key())
 }
 
 /// Repairs a store, opens it, and gets what it lacks from a peer.
