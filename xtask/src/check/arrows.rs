@@ -18,7 +18,7 @@ const fn room(name: &'static str, may: &'static [&'static str]) -> Room {
 
 const BASE: [&str; 2] = ["cloudpal-core", "cloudpal-protocol"];
 
-const ROOMS: [Room; 27] = [
+const ROOMS: [Room; 28] = [
     room("cloudpal-core", &[]),
     room("cloudpal-protocol", &["cloudpal-core"]),
     room("cloudpal-plan", &BASE),
@@ -26,6 +26,7 @@ const ROOMS: [Room; 27] = [
     room("cloudpal-form", &BASE),
     room("cloudpal-log", &BASE),
     room("cloudpal-sorted", &[]),
+    room("cloudpal-leveldb", &[]),
     room("cloudpal-db", &["cloudpal-core", "cloudpal-log", "cloudpal-sorted"]),
     room("cloudpal-simulator", &["cloudpal-core", "cloudpal-log", "cloudpal-sorted", "cloudpal-db"]),
     room(
@@ -111,6 +112,7 @@ const ROOMS: [Room; 27] = [
             "cloudpal-store",
             "cloudpal-bee",
             "cloudpal-drive",
+            "cloudpal-leveldb",
             "cloudpal-base",
             "cloudpal-serve",
             "cloudpal-shelf",
