@@ -34,20 +34,33 @@ pub fn interop(options: &Options) -> Result<()> {
     play.args(options.program.iter().flat_map(|program| ["--program".to_owned(), program.to_string()]));
     play.args(options.json.then_some("--json"));
     let status = step("ours and npm's peers", || play.status().context("cannot start cloudpal-interop"))?;
+    if status.success() && options.only.is_none() {
+        step("LevelDB folders", folders)?;
+    }
     std::process::exit(status.code().unwrap_or(1));
 }
 
 /// The short part of fixed seeds that tests run.
 pub fn short() -> Result<()> {
     npm::install(&tree::root().join(PEERS))?;
-    watched(play()?.arg("--short"))
+    watched(play()?.arg("--short"))?;
+    folders()
+}
+
+/// LevelDB folders between npm's classic-level and `cloudpal db`. What they print goes to standard error.
+fn folders() -> Result<()> {
+    let mut node = Command::new("node");
+    node.args(["--test", "--test-reporter=tap", "--test-reporter-destination=stderr", "leveldb.mjs"]);
+    node.current_dir(tree::root().join(PEERS)).env("CLOUDPAL", tree::program("cloudpal")?);
+    watched(&mut node)
 }
 
 const PEERS: &str = "interop/peers";
 
 fn prepare() -> Result<()> {
     npm::install(&tree::root().join(PEERS))?;
-    step("the program that plays", build::interop)
+    step("the program that plays", build::interop)?;
+    step("the program that imports and exports", build::cli)
 }
 
 fn play() -> Result<Command> {

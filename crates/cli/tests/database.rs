@@ -332,3 +332,28 @@ fn what_others_wrote_does_nothing_on_a_terminal() {
     home.ends("scan home", 0, "\\u{1b}[2J\ta\\u{1b}]0;b\\n\\tc\n");
     home.ends("history home \x1b[2J", 0, r"\u{1b}]0;b");
 }
+
+#[test]
+fn a_leveldb_folder_comes_in_and_goes_out_and_a_damaged_one_does_neither() {
+    let device = Device::new();
+    device.json("create home");
+    let theirs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/leveldb/tests/fixtures/killed");
+    let import = |folder: &Path| format!("import home --leveldb {} --sub things", folder.display());
+    let came = device.json(&import(&theirs));
+    assert_eq!((&came["sub"], &came["keys"], &came["written"]), (&json!("things"), &json!(44), &json!(44)));
+    assert_eq!(device.get("00 --hex --sub things"), "zero");
+    assert_eq!(device.json_of(&["get", "home", "key 09", "--sub", "things"])["value"], "newest");
+    let ours = device.path().join("ours");
+    let export = format!("export home --leveldb {} --sub things", ours.display());
+    assert_eq!(device.json(&export)["keys"], 44);
+    device.ends(&export, 6, "is there already");
+    assert_eq!(device.json(&import(&ours))["same"], 44);
+
+    let table = ours.join("000002.ldb");
+    let mut bytes = std::fs::read(&table).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+    device.ends(&import(&ours).replace("things", "none"), 1, "000002.ldb is damaged");
+    assert_eq!(device.json("scan home --sub none")["entries"], json!([]));
+    device.ends(&import(&device.path().join("nowhere")), 3, "is no LevelDB folder");
+}

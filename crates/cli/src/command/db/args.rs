@@ -432,6 +432,9 @@ pub struct Import {
     /// A file of JSON lines as `export` writes them [default: standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub from: Option<PathBuf>,
+    /// A LevelDB folder, such as npm's `level` keeps; nothing in it is changed
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "from")]
+    pub leveldb: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would print it")]
     pub part: Part,
@@ -448,6 +451,9 @@ pub struct Export {
     /// The file to write [default: standard output]
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+    /// A new folder for LevelDB, of one sub-database
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "file")]
+    pub leveldb: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would print it")]
     pub part: Part,
@@ -510,8 +516,8 @@ pub enum DbCommand {
     /// Tokens: who may use a database that is served
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Put in everything of a file
+    /// Put in everything of a file or of a LevelDB folder
     Import(Import),
-    /// Write everything as JSON lines
+    /// Write everything as JSON lines, or a part as a LevelDB folder
     Export(Export),
 }

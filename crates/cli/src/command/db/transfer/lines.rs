@@ -10,7 +10,7 @@ use crate::printable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use cloudpal_base::{Batch, Kind, Sub, limits};
+use cloudpal_base::{Kind, Sub, limits};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, Read, Write};
@@ -105,32 +105,5 @@ fn one(text: &[u8], usual: &Sub, importer: &mut Importer<'_>) -> Result<(), Wron
         (None, Some(base64)) => decode(base64)?,
         _ => return Err(wrong(&"it has either value or value_base64")),
     };
-    put(&sub, key, value, importer)
-}
-
-fn put(sub: &Sub, key: Bytes, value: Bytes, importer: &mut Importer<'_>) -> Result<(), Wrong> {
-    let bare = match sub.kind() {
-        Kind::Set => no_text(&value),
-        _ => None,
-    };
-    let edit = |batch: &mut Batch| match &bare {
-        None => drop(batch.put(sub, key.clone(), value.clone())),
-        // A set is put as texts; members that are none are taken in one by one.
-        Some((texts, others)) => {
-            batch.put(sub, key.clone(), texts.clone());
-            for member in others {
-                batch.include(sub, key.clone(), member.clone());
-            }
-        }
-    };
-    importer.put(sub, key.clone(), value.clone(), edit).map_err(Wrong::Write)
-}
-
-/// The texts of a set, and its members that are no text, which stand as `{"hex": ...}`; none if all are texts.
-fn no_text(value: &[u8]) -> Option<(Bytes, Vec<Vec<u8>>)> {
-    let members: Vec<Value> = serde_json::from_slice(value).ok()?;
-    let (texts, others): (Vec<Value>, Vec<Value>) = members.into_iter().partition(Value::is_string);
-    let bytes = |member: &Value| hex::decode(member.get("hex")?.as_str()?).ok();
-    let others: Vec<Vec<u8>> = others.iter().map(bytes).collect::<Option<_>>()?;
-    (!others.is_empty()).then(|| (Value::from(texts).to_string().into(), others))
+    importer.put(&sub, key, value).map_err(Wrong::Write)
 }

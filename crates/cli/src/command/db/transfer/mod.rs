@@ -1,8 +1,9 @@
-//! `import` and `export`: everything of a database as JSON lines, a line for each key.
+//! `import` and `export`: everything of a database as JSON lines, a line for each key; `folder`: a part of it as a LevelDB folder.
 //!
 //! An import writes batches that are atomic each, and leaves alone what shows the same already: one that was stopped is just run
 //! again.
 
+mod folder;
 mod lines;
 mod writer;
 
@@ -25,6 +26,9 @@ use writer::Importer;
 
 /// `import`.
 pub fn import(desk: Desk<'_>, wanted: &Import) -> Result<(), Failure> {
+    if let Some(dir) = &wanted.leveldb {
+        return folder::import(desk, wanted, dir);
+    }
     if wanted.from.is_none() {
         desk.terminal.awaits("JSON lines as `cloudpal db export` writes them");
     }
@@ -53,6 +57,9 @@ fn count_keys(number: u64) -> String {
 
 /// `export`.
 pub fn export(desk: Desk<'_>, wanted: &Export) -> Result<(), Failure> {
+    if let Some(dir) = &wanted.leveldb {
+        return folder::export(desk, wanted, dir);
+    }
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
     let snapshot = room.base.snapshot();
     let subs = subs(&room, &wanted.part)?;
@@ -86,13 +93,7 @@ pub fn export(desk: Desk<'_>, wanted: &Export) -> Result<(), Failure> {
     }
     drop(snapshot);
     room.close()?;
-    let kept = match conflicts {
-        0 => String::new(),
-        _ => format!(
-            " {} not exported: only what is shown is. `cloudpal db conflicts` shows them.",
-            if conflicts == 1 { "1 conflict is".to_owned() } else { format!("{conflicts} conflicts are") }
-        ),
-    };
+    let kept = left_out(conflicts);
     match &wanted.file {
         Some(file) => {
             let text = format!("{} has {}.{kept}", file.display(), count_keys(keys));
@@ -105,6 +106,17 @@ pub fn export(desk: Desk<'_>, wanted: &Export) -> Result<(), Failure> {
             }
             Ok(())
         }
+    }
+}
+
+/// A sentence about conflicts, none of which is exported; empty if there are none.
+fn left_out(conflicts: u64) -> String {
+    match conflicts {
+        0 => String::new(),
+        _ => format!(
+            " {} not exported: only what is shown is. `cloudpal db conflicts` shows them.",
+            if conflicts == 1 { "1 conflict is".to_owned() } else { format!("{conflicts} conflicts are") }
+        ),
     }
 }
 

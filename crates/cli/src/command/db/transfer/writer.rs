@@ -4,7 +4,8 @@ use crate::failure::Failure;
 use crate::local::failure::failed;
 use crate::told::count;
 use bytes::Bytes;
-use cloudpal_base::{Batch, Database, Durability, Snapshot, Sub};
+use cloudpal_base::{Batch, Database, Durability, Kind, Snapshot, Sub};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// One batch holds at most so many bytes and keys.
@@ -45,14 +46,8 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Makes `key` show `value`, if it does not, by what `edit` adds to a batch.
-    pub fn put(
-        &mut self,
-        sub: &Sub,
-        key: Bytes,
-        value: Bytes,
-        edit: impl FnOnce(&mut Batch),
-    ) -> Result<(), Failure> {
+    /// Makes `key` show `value`, if it does not.
+    pub fn put(&mut self, sub: &Sub, key: Bytes, value: Bytes) -> Result<(), Failure> {
         let place = (sub.clone(), key.clone());
         let shows = match self.coming.get(&place) {
             Some(value) => Some(value.clone()),
@@ -62,7 +57,7 @@ impl<'a> Importer<'a> {
             self.tally.same += 1;
             return Ok(());
         }
-        edit(&mut self.batch);
+        edit(&mut self.batch, sub, &key, &value);
         self.bytes += key.len() + value.len();
         self.coming.insert(place, value);
         if self.bytes >= BATCH_BYTES || self.coming.len() >= BATCH_KEYS {
@@ -93,4 +88,27 @@ impl<'a> Importer<'a> {
         self.view = self.base.snapshot();
         Ok(())
     }
+}
+
+fn edit(batch: &mut Batch, sub: &Sub, key: &Bytes, value: &Bytes) {
+    let bare = if sub.kind() == Kind::Set { no_text(value) } else { None };
+    match bare {
+        None => drop(batch.put(sub, key.clone(), value.clone())),
+        // A set is put as texts; members that are none are taken in one by one.
+        Some((texts, others)) => {
+            batch.put(sub, key.clone(), texts);
+            for member in others {
+                batch.include(sub, key.clone(), member);
+            }
+        }
+    }
+}
+
+/// The texts of a set, and its members that are no text, which stand as `{"hex": ...}`; none if all are texts.
+fn no_text(value: &[u8]) -> Option<(Bytes, Vec<Vec<u8>>)> {
+    let members: Vec<Value> = serde_json::from_slice(value).ok()?;
+    let (texts, others): (Vec<Value>, Vec<Value>) = members.into_iter().partition(Value::is_string);
+    let bytes = |member: &Value| hex::decode(member.get("hex")?.as_str()?).ok();
+    let others: Vec<Vec<u8>> = others.iter().map(bytes).collect::<Option<_>>()?;
+    (!others.is_empty()).then(|| (Value::from(texts).to_string().into(), others))
 }
