@@ -55,8 +55,8 @@ struct Size {
 
 impl Options {
     fn size(&self) -> Size {
-        let (some, most) = if self.quick { (1, 20) } else { (20, 1) };
-        let some = |count: u64| (!self.every).then_some(count * some);
+        let times = if self.quick { 1 } else { 20 };
+        let some = |count: u64| (!self.every).then_some(count * times);
         Size {
             steps: if self.quick { 60 } else { 400 },
             cuts: some(60),
@@ -64,7 +64,7 @@ impl Options {
             kills: if self.quick { self.kills.min(12) } else { self.kills },
             faults: some(10),
             flips: some(150),
-            heal_once_in: if self.every { 1 } else { 1 + most / 2 },
+            heal_once_in: if self.quick { 10 } else { 2 },
         }
     }
 

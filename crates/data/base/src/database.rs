@@ -167,6 +167,7 @@ impl Database {
         let (last, rebuilds) = (Advanced::default(), u64::from(damaged));
         let mut state = State { replica, logs, own, length, lost, last, rebuilds };
         state.advance()?;
+        state.heal_own()?;
         if anew || state.last.merged > 0 {
             // What was not written out is merged again, and perhaps in another order.
             state.renumber()?;

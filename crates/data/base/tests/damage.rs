@@ -161,3 +161,26 @@ fn a_database_whose_making_was_cut_short_can_be_made_again() {
     put(&db, 2);
     assert_eq!(count(&db), Some(2));
 }
+
+#[test]
+fn a_view_whose_history_was_forgotten_is_built_again_from_the_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, db) = filled(dir.path());
+    db.checkpoint().unwrap();
+    assert!(db.forget(Duration::ZERO).unwrap().blocks > 0);
+    put(&db, 300);
+    db.close().unwrap();
+    drop(db);
+    let manifest = vec![MANIFEST];
+    for (turn, damaged) in [pages(&store), manifest].into_iter().enumerate() {
+        let junk = |page| PageChange::Put(page, Bytes::from_static(b"\x01not what was written"));
+        store.pages("database/db/0").commit(damaged.into_iter().map(junk).collect()).unwrap();
+        let db = Database::open_with(&store, "db", SMALL).unwrap();
+        let before = 301 + turn as u32;
+        until("the view is built again", || count(&db) == Some(before));
+        assert!(db.rebuilds() > 0);
+        put(&db, before);
+        assert_eq!(count(&db), Some(before + 1));
+        db.close().unwrap();
+    }
+}
