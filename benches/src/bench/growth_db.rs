@@ -17,6 +17,9 @@ const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
 /// How many devices write at the same time.
 const WRITERS: [u64; 6] = [2, 4, 8, 16, 32, 64];
 
+/// Keys that a million operations are spread over, when a new device comes up to them.
+const LIVE: [u64; 3] = [1_000, 10_000, 100_000];
+
 /// The curves. They are shown; nothing is asked of them.
 pub fn measure(stage: &Stage, scale: u64) -> Result<Value> {
     let sizes = SIZES.map(|size| (size / scale).to_string());
@@ -30,8 +33,11 @@ pub fn measure(stage: &Stage, scale: u64) -> Result<Value> {
         })
     });
     let by_writers: Vec<Value> = by_writers.into_iter().collect::<Result<_>>()?;
-    let catch_up =
-        lines(stage, "db_catch_up", &[(1_000_000 / scale).to_string(), (100_000 / scale).to_string()], None)?;
+    let mut catch_up = Vec::new();
+    for live in LIVE {
+        let arguments = [1_000_000, live].map(|number| (number / scale).to_string());
+        catch_up.extend(lines(stage, "db_catch_up", &arguments, None)?);
+    }
     Ok(json!({
         "memory_limit_bytes": LIMIT, "met": true, "by_size": by_size, "by_writers": by_writers, "catch_up": catch_up,
     }))

@@ -278,36 +278,54 @@ fn timed_us(count: u64, work: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e6 / count as f64)
 }
 
-/// A device writes so many operations over so many keys; a new one joins and comes up to them over TCP.
+/// Operations in a batch of what a new device is to come up to.
+const SMALL: u64 = 10;
+
+/// A device writes so many operations over so many keys. A new one joins and comes up to them over TCP: one before the founder has made
+/// a checkpoint and forgotten what lies before it, one after.
 pub fn catch_up(job: &Job<'_>) -> Result<()> {
     let (operations, keys) = (job.number(0)?, job.number(1)?);
     let devices = devices(job.folder, 1)?;
     let founder = &devices[0].db;
     let (values, sub) = (Values::new(), Sub::root());
-    for first in (0..operations).step_by(1000) {
+    for first in (0..operations).step_by(SMALL as usize) {
         let mut batch = Batch::new();
-        for number in first..(first + 1000).min(operations) {
+        for number in first..(first + SMALL).min(operations) {
             batch.put(&sub, key(number % keys), values.get(number));
-        }
-        if first + 1000 >= operations {
-            batch.put(&sub, "last", "one");
         }
         founder.write(batch, Durability::Relaxed)?;
     }
-    let dir = job.folder.join("newcomer");
-    std::fs::create_dir_all(&dir)?;
-    let store = Store::open(&dir, &StoreKey::new([99; 32]), Options::default())?;
-    let db = Database::join(&store, "bench", founder.key())?;
-    founder.admit(&db.request(), "newcomer", Rights::all(Role::Writer))?;
+    let mut last = Batch::new();
+    last.put(&sub, "last", "one");
+    founder.write(last, Durability::Relaxed)?;
+    let address = devices[0].address.context("the founder serves")?;
+    let say = |seconds: f64, making: Option<f64>| {
+        println!(
+            "{}",
+            json!({
+                "operations": operations, "operations_in_a_batch": SMALL, "live_keys": keys, "checkpoint": making.is_some(),
+                "seconds": seconds, "seconds_to_make_it": making
+            })
+        );
+    };
+    say(newcomer(job.folder, 98, founder, address)?, None);
     let start = Instant::now();
-    let _line = store.connect(devices[0].address.context("the founder serves")?, &Access::Anyone)?;
-    until_shows(&db, &["last".to_owned()])?;
-    println!(
-        "{}",
-        json!({
-            "operations": operations, "live_keys": keys, "checkpoint": false,
-            "seconds": start.elapsed().as_secs_f64(), "peak_bytes": peak_bytes()?
-        })
-    );
+    founder.checkpoint()?;
+    let making = start.elapsed().as_secs_f64();
+    founder.forget(Duration::ZERO)?;
+    say(newcomer(job.folder, 99, founder, address)?, Some(making));
     Ok(())
+}
+
+/// Seconds until a new device shows what was written last.
+fn newcomer(folder: &Path, number: u8, founder: &Database, address: SocketAddr) -> Result<f64> {
+    let dir = folder.join(format!("newcomer-{number}"));
+    std::fs::create_dir_all(&dir)?;
+    let store = Store::open(&dir, &StoreKey::new([number; 32]), Options::default())?;
+    let db = Database::join(&store, "bench", founder.key())?;
+    founder.admit(&db.request(), &format!("newcomer {number}"), Rights::all(Role::Writer))?;
+    let start = Instant::now();
+    let _line = store.connect(address, &Access::Anyone)?;
+    until_shows(&db, &["last".to_owned()])?;
+    Ok(start.elapsed().as_secs_f64())
 }
