@@ -357,3 +357,26 @@ fn a_leveldb_folder_comes_in_and_goes_out_and_a_damaged_one_does_neither() {
     assert_eq!(device.json("scan home --sub none")["entries"], json!([]));
     device.ends(&import(&device.path().join("nowhere")), 3, "is no LevelDB folder");
 }
+
+#[test]
+fn a_device_that_comes_after_history_was_forgotten_begins_with_the_checkpoint() {
+    let (laptop, phone) = (Device::new(), Device::new());
+    let key = laptop.json("create home")["key"].as_str().unwrap().to_owned();
+    laptop.ends("forget home", 1, "there is no checkpoint yet");
+    for value in ["green", "black", "white"] {
+        laptop.json(&format!("put home tea {value}"));
+    }
+    assert_eq!(laptop.json("checkpoint home")["logs"], 1);
+    assert_eq!(laptop.json("forget home")["batches"], 0, "all of it is young");
+    assert_eq!(laptop.json("forget home --keep 0s")["batches"], 3);
+    laptop.ends("history home tea", 0, "Nothing is known");
+    laptop.ends("get home tea --at 2020-01-01", 1, "further back than the history");
+    let request = phone.json(&format!("join home {key}"))["request"].as_str().unwrap().to_owned();
+    laptop.json(&format!("members home admit {request} --name phone"));
+    phone.meet(&laptop);
+    assert_eq!(phone.get("tea"), "white");
+    phone.ends("checkpoint home", 1, "owner key");
+    phone.json("put home tea red");
+    phone.meet(&laptop);
+    assert_eq!(laptop.get("tea"), "red");
+}

@@ -104,7 +104,7 @@ pub struct Progress {
     pub length: u64,
     /// Blocks that were dealt with.
     pub read: u64,
-    /// Blocks that are here, from the first on.
+    /// Blocks that are here or were dealt with, from the first on.
     pub held: u64,
     /// How many peers have the log open too.
     pub peers: usize,
@@ -120,20 +120,21 @@ impl Database {
     /// How far each member's log has come here: answers "is my phone up to date?".
     pub fn sync_progress(&self) -> Vec<Progress> {
         let state = self.shared.lock();
-        let heads = state.replica.heads();
+        let (heads, settled) = (state.replica.heads(), state.replica.settled());
         let mut all: Vec<Progress> = state
             .logs
             .sessions()
             .map(|(writer, session)| {
                 let (client, info) = (writer.client(), session.info());
                 let read = heads.get(client);
+                let from = settled.get(client);
                 Progress {
                     client,
                     length: info.length,
                     read,
-                    held: info.contiguous,
+                    held: session.next_missing(read).min(info.length),
                     peers: info.peers,
-                    holders: session.holders(),
+                    holders: session.holders(from),
                     current: session.wait_current(Duration::ZERO),
                     forked: info.conflict,
                 }

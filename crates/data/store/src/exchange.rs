@@ -104,9 +104,9 @@ impl Exchange {
         self.replicator.is_current(log)
     }
 
-    /// How many peers hold all that is here.
-    pub(crate) fn holders(&self, log: &Log<LogStorage>) -> usize {
-        self.replicator.holders(log)
+    /// How many peers hold all that is here from block `from` on.
+    pub(crate) fn holders(&self, log: &Log<LogStorage>, from: u64) -> usize {
+        self.replicator.holders(log, from)
     }
 
     /// Whether the log's owner was seen to have signed two histories.

@@ -104,10 +104,15 @@ impl Session {
         self.wait_until(timeout, |state| state.exchange.peers() > 0 && state.exchange.is_current(state.log()))
     }
 
-    /// How many peers say to hold all blocks that are held here, from the first on.
-    pub fn holders(&self) -> usize {
+    /// The first block from `index` on that is not held here.
+    pub fn next_missing(&self, index: u64) -> u64 {
+        self.shared.lock().log().next_missing(index)
+    }
+
+    /// How many peers say to hold all blocks that are held here, from block `from` on up to the first that is not.
+    pub fn holders(&self, from: u64) -> usize {
         let state = self.shared.lock();
-        state.exchange.holders(state.log())
+        state.exchange.holders(state.log(), from)
     }
 
     /// How many peers have the log open too.

@@ -295,6 +295,19 @@ pub struct Undo {
     pub at: At,
 }
 
+/// `cloudpal db forget`.
+#[derive(Clone, Debug, Args)]
+pub struct Forget {
+    /// The database's name
+    pub name: String,
+    /// How much history to keep: a span, or the moment with which it begins
+    #[arg(long, value_name = "TIME", default_value = "30 days")]
+    pub keep: When,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub at: At,
+}
+
 /// `cloudpal db join`.
 #[derive(Clone, Debug, Args)]
 pub struct Join {
@@ -503,6 +516,10 @@ pub enum DbCommand {
     History(Place),
     /// Make the keys of a batch show what they did before it
     Undo(Undo),
+    /// Make a checkpoint, with which new devices begin
+    Checkpoint(Name),
+    /// Let go of old history that lies before the checkpoint
+    Forget(Forget),
     /// List members, let a device in, or cut one off
     Members(Members),
     /// Ask to come back with a new log: after a backup was restored, or this device was removed

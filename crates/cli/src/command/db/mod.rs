@@ -5,12 +5,14 @@
 //! - `names`, `members`, `progress`: which databases there are, who belongs to them, how far they are.
 //! - `entries`, `values`: putting, getting, deleting, scanning, finding.
 //! - `conflicts`, `past`: what came together, and what was before.
+//! - `checkpoint`: what new devices begin with, and forgetting what lies before it.
 //! - `serve`: databases for programs and pages, and their tokens.
 //! - `sync`: two devices that meet; `transfer`: files and LevelDB folders.
 //! - `told`: batches, conflicts and members in words.
 
 pub mod args;
 mod bytes;
+mod checkpoint;
 mod conflicts;
 mod entries;
 mod members;
@@ -55,6 +57,8 @@ pub fn run(desk: Desk<'_>, command: DbCommand) -> Result<(), Failure> {
         DbCommand::Resolve(wanted) => conflicts::resolve(desk, &wanted),
         DbCommand::History(place) => past::history(desk, &place),
         DbCommand::Undo(wanted) => past::undo(desk, &wanted),
+        DbCommand::Checkpoint(wanted) => checkpoint::make(desk, &wanted),
+        DbCommand::Forget(wanted) => checkpoint::forget(desk, &wanted),
         DbCommand::Members(wanted) => members::run(desk, &wanted),
         DbCommand::Renew(wanted) => members::renew(desk, &wanted),
         DbCommand::Listen(wanted) => sync::listen(desk, &wanted),

@@ -87,7 +87,13 @@ pub fn history(desk: Desk<'_>, place: &Place) -> Result<(), Failure> {
     let room = Room::open(desk, &place.name, &place.at)?;
     let sub = room.sub(&place.part, Kind::Register)?;
     let all = room.base.history(&sub, &key).map_err(failed)?;
-    let lines: Vec<_> = all.iter().flat_map(did_lines).collect();
+    let mut lines: Vec<_> = all.iter().flat_map(did_lines).collect();
+    if lines.is_empty() {
+        lines.push(
+            "Nothing is known to have been done to it; history before the checkpoint may be forgotten."
+                .to_owned(),
+        );
+    }
     let mut json = of_sub(&sub);
     tell(&mut json, "key", &key);
     json.insert("batches".into(), all.iter().map(did).collect());

@@ -247,10 +247,10 @@ impl Replicator {
         })
     }
 
-    /// How many peers say to hold all blocks that are held here, from the first on.
-    pub fn holders<S: Storage>(&self, log: &Log<S>) -> usize {
-        let held = log.contiguous_length();
-        let holds = |peer: &&Peer| peer.fork() == log.fork() && peer.have.next_missing(0) >= held;
+    /// How many peers say to hold all blocks that are held here, from block `from` on up to the first that is not.
+    pub fn holders<S: Storage>(&self, log: &Log<S>, from: u64) -> usize {
+        let held = log.next_missing(from);
+        let holds = |peer: &&Peer| peer.fork() == log.fork() && peer.have.next_missing(from) >= held;
         self.peers.values().filter(holds).count()
     }
 
