@@ -77,6 +77,11 @@ impl Held {
         self.runs.range(block..).next().map(|(start, end)| *start..*end)
     }
 
+    /// The last run of held blocks.
+    pub fn last(&self) -> Range<u64> {
+        self.runs.last_key_value().map_or(0..self.contiguous, |(start, end)| *start..*end)
+    }
+
     /// The first block not held, at or after `block`.
     pub fn next_missing(&self, block: u64) -> u64 {
         if block < self.contiguous {

@@ -172,6 +172,11 @@ impl<S: Storage> Log<S> {
         self.held.next_held(index)
     }
 
+    /// The last run of blocks that are held.
+    pub fn last_held(&self) -> Range<u64> {
+        self.held.last()
+    }
+
     /// The first block at or after `index` that is not held; it may lie past the end.
     pub fn next_missing(&self, index: u64) -> u64 {
         self.held.next_missing(index)

@@ -102,6 +102,11 @@ impl Announcements {
             self.whole = if contiguous == log.length() { contiguous } else { 0 };
             self.say(0, contiguous, Held::Yes);
         }
+        // Who has forgotten what lies further back says so: its peers know then that it is up to date.
+        let last = log.last_held();
+        if last.start > contiguous && last.end == log.length() {
+            self.say(last.start, last.end, Held::Yes);
+        }
     }
 
     /// The next message; none when all is told.
