@@ -143,7 +143,7 @@ fn kills(options: &Options, sum: &mut Sum) -> Result<()> {
 
 fn faults(options: &Options, sum: &mut Sum) -> Result<()> {
     eprintln!("==> calls of the disk that fail");
-    let trial = Batches::of(options.disk_seed);
+    let trial = Batches { tidy_once_in: 8, ..Batches::of(options.disk_seed) };
     let plan = faults::Plan { trial, before: 24, steps: 16, at_most: options.size().faults };
     let done = faults::run(&plan)?;
     let fields = json!({ "faults": done.faults, "batches_refused": done.refusals,
@@ -165,7 +165,7 @@ fn flips(options: &Options, sum: &mut Sum) -> Result<()> {
 
 /// For a store of which every byte counts.
 fn small(options: &Options) -> Batches {
-    Batches { longest: 200, ..Batches::of(options.disk_seed) }
+    Batches { longest: 200, tidy_once_in: 7, ..Batches::of(options.disk_seed) }
 }
 
 /// Small runs on databases with a flaw, which each part must find.

@@ -24,6 +24,8 @@ pub struct Batches {
     pub seed: u64,
     /// Bytes of the longest value.
     pub longest: u64,
+    /// Once in so many steps the store is tidied up, which brings it into tables.
+    pub tidy_once_in: u64,
     /// What is wrong with it on purpose.
     pub flaw: Flaw,
 }
@@ -49,7 +51,7 @@ impl Flaw {
 impl Batches {
     /// What most runs use.
     pub fn of(seed: u64) -> Self {
-        Batches { seed, longest: 3_000, flaw: Flaw::None }
+        Batches { seed, longest: 3_000, tidy_once_in: 100, flaw: Flaw::None }
     }
 }
 
@@ -67,6 +69,9 @@ impl Trial for Batches {
     }
 
     fn take(&self, open: &mut Open, number: u64) -> Result<()> {
+        if number.is_multiple_of(self.tidy_once_in) {
+            open.store.gc()?;
+        }
         match self.flaw {
             Flaw::None => open.write(&self.step(number), self.durability(number)),
             Flaw::NeverSynced => open.write(&self.step(number), Durability::Relaxed),

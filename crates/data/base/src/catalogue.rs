@@ -1,11 +1,12 @@
-//! Which databases a store has, and who this device is in each. It lies, sealed, beside two logs of the store that have no blocks.
+//! Which databases a store has, and who this device is in each. It lies, sealed, beside a log of the store that has no
+//! blocks, and once more in a page.
 
 use crate::error::OpenError;
 use bytes::Bytes;
 use cloudpal_core::{AgreementSecret, Secret, SigningKey};
 use cloudpal_db::{Identity, WriterId};
-use cloudpal_log::{Durability, Feed, KeyPair, Manifest};
-use cloudpal_store::{LogOptions, Namespace, Session, Store, Which};
+use cloudpal_log::{Durability, Feed, FeedError, KeyPair, Manifest, StorageError};
+use cloudpal_store::{LogOptions, Namespace, PageChange, Session, Store, Which};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -60,16 +61,15 @@ impl Entry {
 
 const PLACE: &str = "databases";
 
-/// Beside which logs the list lies. There are two, as whoever loses it loses the keys to everything.
-const COPIES: [&str; 2] = ["catalogue", "catalogue, second copy"];
+/// The page with the second copy: whoever loses the list loses the keys to everything. Pages lie in other files than what is kept
+/// beside logs.
+const COPY: (&str, u64) = ("databases", 0);
 
 type Entries = BTreeMap<String, Entry>;
 
 /// The databases by name.
 pub fn read(store: &Store) -> Result<Entries, OpenError> {
-    let mut copies = COPIES.iter().map(|copy| read_copy(store, copy));
-    let (first, second) = (copies.next().unwrap_or(Ok(None)), copies.next().unwrap_or(Ok(None)));
-    match (first, second) {
+    match (first_copy(store), second_copy(store)) {
         (Ok(Some(entries)), _) => Ok(entries),
         (_, Ok(Some(entries))) => {
             tracing::warn!("the list of databases is damaged; its second copy takes its place");
@@ -81,9 +81,21 @@ pub fn read(store: &Store) -> Result<Entries, OpenError> {
     }
 }
 
-fn read_copy(store: &Store, copy: &str) -> Result<Option<Entries>, OpenError> {
-    let bytes = beside(store, copy)?.user_data(PLACE)?;
-    bytes.map(|bytes| postcard::from_bytes(&bytes).map_err(OpenError::Catalogue)).transpose()
+fn first_copy(store: &Store) -> Result<Option<Entries>, OpenError> {
+    beside(store)?.user_data(PLACE)?.map(|bytes| decode(&bytes)).transpose()
+}
+
+fn second_copy(store: &Store) -> Result<Option<Entries>, OpenError> {
+    let page = store.pages(COPY.0).get(COPY.1).map_err(copy_fault)?;
+    page.map(|bytes| decode(&bytes)).transpose()
+}
+
+fn copy_fault(source: StorageError) -> OpenError {
+    OpenError::Feed(FeedError::Storage { doing: "keep the list of databases", source })
+}
+
+fn decode(bytes: &[u8]) -> Result<Entries, OpenError> {
+    postcard::from_bytes(bytes).map_err(OpenError::Catalogue)
 }
 
 /// Adds or replaces one.
@@ -93,11 +105,12 @@ pub fn write(store: &Store, name: &str, entry: Entry) -> Result<(), OpenError> {
     write_all(store, &entries)
 }
 
+/// The first copy is written last, as it makes both last.
 fn write_all(store: &Store, entries: &Entries) -> Result<(), OpenError> {
-    for copy in COPIES {
-        let bytes = postcard::to_stdvec(entries).map(Zeroizing::new).map_err(OpenError::Catalogue)?;
-        beside(store, copy)?.set_user_data(PLACE, Some(Bytes::from_owner(bytes)))?;
-    }
+    let bytes = postcard::to_stdvec(entries).map(Zeroizing::new).map_err(OpenError::Catalogue)?;
+    let bytes = Bytes::from_owner(bytes);
+    store.pages(COPY.0).commit(vec![PageChange::Put(COPY.1, bytes.clone())]).map_err(copy_fault)?;
+    beside(store)?.set_user_data(PLACE, Some(bytes))?;
     Ok(())
 }
 
@@ -138,8 +151,8 @@ pub fn pages(name: &str, generation: u32) -> String {
     format!("database/{name}/{generation}")
 }
 
-fn beside(store: &Store, copy: &str) -> Result<Session, OpenError> {
-    Ok(store.log_in(&namespace(), copy)?.with_durability(Durability::Durable))
+fn beside(store: &Store) -> Result<Session, OpenError> {
+    Ok(store.log_in(&namespace(), "catalogue")?.with_durability(Durability::Durable))
 }
 
 fn namespace() -> Namespace {

@@ -99,8 +99,17 @@ fn aside(dir: &Path) -> std::io::Result<PathBuf> {
 fn check_all(opened: OpenedStore, dir: &Path) -> Result<Vec<LogRepaired>, OpenError> {
     let OpenedStore { engine, losses, folder: _held, .. } = opened;
     let engine = Arc::new(engine);
-    let checked = check_logs(&engine, losses).and_then(|logs| engine.close().map(|()| logs));
+    let checked = check_pages(&engine).and_then(|()| check_logs(&engine, losses));
+    let checked = checked.and_then(|logs| engine.close().map(|()| logs));
     checked.map_err(|source| OpenError::Engine { path: dir.to_owned(), source })
+}
+
+/// Removes pages that do not open: who keeps them can make them again. A file of the engine that cannot be read is an error.
+fn check_pages(engine: &Engine) -> Result<(), StorageError> {
+    let (first, end) = Place::pages();
+    let mut damaged = Vec::new();
+    engine.survey(&first, &end, &mut |place, bytes| damaged.extend(bytes.is_none().then_some(*place)))?;
+    remove(engine, &damaged)
 }
 
 fn check_logs(

@@ -5,8 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What the engine said, in the words of a log's storage.
 pub(crate) fn engine_fault(doing: &'static str, error: fjall::Error) -> StorageError {
-    if is_full(&error) { StorageError::Full } else { StorageError::Engine { doing, source: Box::new(error) } }
+    if is_full(&error) {
+        return StorageError::Full;
+    }
+    match error {
+        fjall::Error::Storage(error @ fjall::LsmError::ChecksumMismatch { .. }) => {
+            StorageError::Engine { doing, source: Box::new(DamagedFile(error)) }
+        }
+        error => StorageError::Engine { doing, source: Box::new(error) },
+    }
 }
+
+/// A file of the engine is not as it was written.
+#[derive(Debug, thiserror::Error)]
+#[error("a file of the store is damaged: close the store and repair it")]
+struct DamagedFile(#[source] fjall::LsmError);
 
 /// What the file system said, in the words of a log's storage.
 pub(crate) fn file_fault(doing: &'static str, error: io::Error) -> StorageError {

@@ -38,6 +38,11 @@ impl Place {
         Place::build(PAGES, file, number)
     }
 
+    /// All pages of all files: from the first, up to the second.
+    pub(crate) fn pages() -> (Self, Self) {
+        Place::all(PAGES)
+    }
+
     /// A slot of a log.
     pub(crate) fn slot(log: LogId, slot: Slot) -> Self {
         Place::build(TABLES + slot.table as u8, log, slot.key)
