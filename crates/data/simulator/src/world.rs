@@ -6,7 +6,7 @@ use crate::judge::Flaw;
 use crate::plan::batch;
 use bytes::Bytes;
 use cloudpal_core::{AgreementSecret, Secret, SigningKey};
-use cloudpal_db::record::{Candidate, Rights, Role};
+use cloudpal_db::record::{Candidate, Rights, Role, SignedRecord};
 use cloudpal_db::{ClientId, Identity, KeepError, Replica, WriteError, WriterId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -446,8 +446,11 @@ impl World {
             device.replica.admit(candidate, name, rights.clone(), now_ms, &mut || draw(dice, secrets));
         match record {
             Ok(record) => {
-                self.carry(by, vec![record])?;
-                self.counts.admissions += 1;
+                if self.carry(by, vec![record])? {
+                    self.counts.admissions += 1;
+                } else {
+                    self.asking.push((candidate, rights));
+                }
             }
             Err(WriteError::NotManager | WriteError::NotAdmitted | WriteError::Cut) => {
                 self.asking.push((candidate, rights));
@@ -457,15 +460,21 @@ impl World {
         Ok(())
     }
 
-    fn carry(&mut self, by: usize, records: Vec<cloudpal_db::record::SignedRecord>) -> Result<(), Trouble> {
+    /// Whether the device could write the records down.
+    fn carry(&mut self, by: usize, records: Vec<SignedRecord>) -> Result<bool, Trouble> {
         let device = &self.devices[by];
         let length = device.disk.length(&device.me.writer);
         match device.replica.carry(records, length) {
             Ok(blocks) => device.append(length, &blocks),
-            Err(WriteError::RolledBack | WriteError::SeenMore { .. }) => return self.come_back(by),
+            Err(WriteError::RolledBack | WriteError::SeenMore { .. }) => {
+                return self.come_back(by).map(|()| false);
+            }
+            // It waits for the contents of a checkpoint.
+            Err(WriteError::Waiting) => return Ok(false),
             Err(source) => return Err(trouble(by, "carry a record", source)),
         }
-        self.read(by)
+        self.read(by)?;
+        Ok(true)
     }
 
     /// Somebody who may cuts somebody else, at what it has of the log.
@@ -496,7 +505,7 @@ impl World {
         match records {
             Ok(records) => {
                 self.counts.cuts += 1;
-                self.carry(by, records)
+                self.carry(by, records).map(drop)
             }
             Err(
                 WriteError::NotManager | WriteError::NotAdmitted | WriteError::Cut | WriteError::NoMember,
@@ -550,7 +559,7 @@ impl World {
         if chores.is_empty() || !device.replica.is_writable() || device.restored {
             return Ok(false);
         }
-        self.carry(at, chores).map(|()| true)
+        self.carry(at, chores)
     }
 }
 

@@ -28,7 +28,7 @@ fn two_hundred_worlds_come_to_the_same_view_as_the_model() {
         "{entries} entries, {conflicts} conflicts, {copies} copies, {loads} loads, {forgotten} blocks forgotten"
     );
     assert!(entries > 8_000 && conflicts > 800 && copies >= 600, "{seen}");
-    assert!(loads > 100 && forgotten > 10_000, "{seen}");
+    assert!(loads > 500 && forgotten > 2_500, "{seen}");
 }
 
 /// Seeds of the ten thousand that failed once: who admits behind a cut was not spoken of, so others waited for his writers for ever
@@ -39,6 +39,8 @@ fn worlds_that_failed_once_do_not_any_more() {
     for seed in [379, 2474, 3654, 5240, 6911, 8794] {
         play(seed, STEPS, History::Kept).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
+    // A device that was to carry a record while it waited for the contents of a checkpoint.
+    play(4023, STEPS, History::Forgotten).unwrap();
 }
 
 #[test]
