@@ -59,7 +59,7 @@ The folder is encrypted; its key opens on this device only. Whoever has a drive'
 encrypted; only this folder can write it. Programs written with npm's hyperdrive understand it, too.";
 
 const DB_HELP: &str = "\
-Examples, in a folder of this machine: no pal and no account are needed.
+Examples, in a folder of this machine: no pal and no account are needed. Without --store they are about a pal's data.
 
   cloudpal db create home --store ~/data            makes a database and prints its key
   cloudpal db put home tea green --store ~/data
@@ -70,6 +70,7 @@ On another device, which `cloudpal db members home admit` lets in:
 
   cloudpal db join home KEY --store ~/data          prints the request to send to the owner
   cloudpal db sync home --with 192.0.2.7:4000 --store ~/data
+  cloudpal db sync home --with pal --store ~/data   if it is at your pal
 
 For programs and pages, which show a token (programs in JavaScript use the npm package cloudpal-level):
 

@@ -83,12 +83,17 @@ pub fn z32(about: &Value) -> String {
 /// An entry of a map: key and value with a tab between; bytes that are no text in base64, nothing for a value that was
 /// deleted.
 pub fn entry(entry: &Value) -> String {
-    let part = |name: &str| match (entry[name].as_str(), entry[format!("{name}_base64")].as_str()) {
-        (Some(text), _) => word(text).into_owned(),
-        (None, Some(base64)) => format!("base64:{base64}"),
-        (None, None) => String::new(),
-    };
+    let part = |name: &str| part(entry, name).unwrap_or_default();
     format!("{}\t{}", part("key"), part("value"))
+}
+
+/// Bytes on a line for people; none if they are not there.
+pub fn part(of: &Value, name: &str) -> Option<String> {
+    match (of[name].as_str(), of[format!("{name}_base64")].as_str()) {
+        (Some(text), _) => Some(word(text).into_owned()),
+        (None, Some(base64)) => Some(format!("base64:{base64}")),
+        (None, None) => None,
+    }
 }
 
 /// What was done to a map.

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cloudpal_cli::tunnel::core::{Ends, StreamState, Tunnel};
-use cloudpal_cli::tunnel::forward::Forwarder;
+use cloudpal_cli::tunnel::forward::{Forwarder, Gate};
 use cloudpal_core::{AgreementSecret, Secret};
 use gotatun::noise::index_table::IndexTable;
 use gotatun::noise::rate_limiter::RateLimiter;
@@ -261,7 +261,8 @@ fn serve(size: usize, body: impl FnOnce(SocketAddr)) {
     udp.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     let endpoint = udp.local_addr().unwrap();
     let page = "home.ada.internal".to_owned();
-    let mut forwarder = Forwarder::bind(&ends(), endpoint, "127.0.0.1:0".parse().unwrap(), page, 7).unwrap();
+    let mut forwarder =
+        Forwarder::bind(&ends(), endpoint, "127.0.0.1:0".parse().unwrap(), page, Gate::Page, 7).unwrap();
     let local = forwarder.local_addr().unwrap();
     // Never readable: the thread ends with the process.
     let never = SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_NONBLOCK).unwrap();

@@ -69,9 +69,9 @@ const ROOMS: [Room; 28] = [
     },
     // Programs may join any pillars; these lists say which they do.
     room("cloudpal-guest", &["cloudpal-core", "cloudpal-protocol", "cloudpal-link"]),
-    room(
-        "cloudpal-pal",
-        &[
+    Room {
+        name: "cloudpal-pal",
+        may: &[
             "cloudpal-core",
             "cloudpal-protocol",
             "cloudpal-plan",
@@ -85,7 +85,9 @@ const ROOMS: [Room; 28] = [
             "cloudpal-serve",
             "cloudpal-shelf",
         ],
-    ),
+        // Its tests ask it as a person does.
+        dev: &["cloudpal-cli"],
+    },
     room(
         "cloudpal-host",
         &[

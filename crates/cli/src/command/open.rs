@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::person::{self, PalRecord};
 use crate::terminal::{Report, Terminal};
 use crate::tunnel::core::Ends;
-use crate::tunnel::forward::{ForwardError, Forwarder};
+use crate::tunnel::forward::{ForwardError, Forwarder, Gate};
 use cloudpal_plan::Overlay;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -38,7 +38,7 @@ pub fn run(
     }
     let stop =
         stop_signals().map_err(|error| Failure::because(Exit::Failed, "signals cannot be caught", error))?;
-    let (pal, mut forwarder) = tunnel(app, wanted, listen)?;
+    let (pal, mut forwarder) = tunnel(app, wanted, listen, Gate::Page)?;
     let url = format!("http://{}/", forwarder.local_addr().map_err(failed)?);
     let text = format!("{} is open at {url} until Ctrl-C.", pal.name);
     terminal.print(&Report::new(text, json!({ "id": pal.id, "name": pal.name, "url": url })))?;
@@ -48,11 +48,12 @@ pub fn run(
     forwarder.run(&stop).map_err(failed)
 }
 
-/// A tunnel from `listen` to the page of a pal, for this device.
+/// A tunnel from `listen` to a pal, for this device.
 pub fn tunnel(
     app: App<'_>,
     wanted: Option<&str>,
     listen: SocketAddr,
+    gate: Gate,
 ) -> Result<(PalRecord, Forwarder), Failure> {
     let (pal, device, key) = device::this(app, wanted)?;
     let keys = crate::app::pinned(&pal)?;
@@ -61,7 +62,7 @@ pub fn tunnel(
     let ends = Ends { key, device: device.v4, pal: keys.wireguard, hub: Overlay::of(pal.id).hub().v4 };
     let page = format!("home.{}.internal", pal.name);
     let seed = u64::from_le_bytes(person::random()?);
-    let forwarder = Forwarder::bind(&ends, endpoint, listen, page, seed).map_err(failed)?;
+    let forwarder = Forwarder::bind(&ends, endpoint, listen, page, gate, seed).map_err(failed)?;
     Ok((pal, forwarder))
 }
 

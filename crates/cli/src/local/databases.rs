@@ -1,9 +1,38 @@
 use crate::failure::Exit;
-use cloudpal_base::{HistoryError, MemberError, OpenError, WriteError, WriteFault};
+use cloudpal_base::{CheckpointError, HistoryError, MemberError, OpenError, WriteError, WriteFault};
+use cloudpal_serve::owner::OwnerError;
+use cloudpal_serve::token::BookError;
 use std::error::Error;
 
 /// The exit code that a failure of a database leads to, if it is one that says.
 pub fn exit(error: &(dyn Error + 'static)) -> Option<Exit> {
+    if let Some(error) = error.downcast_ref::<OwnerError>() {
+        return match error {
+            OwnerError::Usage(_) => Some(Exit::Usage),
+            OwnerError::Open(error) => exit(error),
+            OwnerError::Write(error) => exit(error),
+            OwnerError::Member(error) => exit(error),
+            OwnerError::History(error) => exit(error),
+            OwnerError::Checkpoint(error) => exit(error),
+            OwnerError::Book(error) => exit(error),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<CheckpointError>() {
+        return match error {
+            CheckpointError::Refused(refused) => refusal(refused),
+            CheckpointError::Open(error) => exit(error),
+            CheckpointError::None => Some(Exit::NotFound),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<BookError>() {
+        return match error {
+            BookError::Unknown(_) => Some(Exit::NotFound),
+            BookError::Kind(_) => Some(Exit::Usage),
+            _ => None,
+        };
+    }
     if let Some(error) = error.downcast_ref::<OpenError>() {
         return match error {
             OpenError::Exists(_) => Some(Exit::WouldLose),

@@ -4,7 +4,6 @@ use crate::failure::{Exit, Failure};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::{Agent, AsSendBody, Body, SendBody};
@@ -68,7 +67,8 @@ impl RemoteError {
             RemoteError::Refused { status, code, .. } => match (*status, code.as_str()) {
                 (400 | 413 | 416, _) => Exit::Usage,
                 (404, _) => Exit::NotFound,
-                (403 | 421 | 423, _) => Exit::Refused,
+                (401 | 403 | 421 | 423, _) | (409, "condition") => Exit::Refused,
+                (409, "exists") => Exit::WouldLose,
                 (502 | 504, _) => Exit::Unreachable,
                 _ => Exit::Failed,
             },
@@ -96,14 +96,14 @@ struct Problem {
 }
 
 impl Http {
-    /// The interface at `address`.
-    pub fn at(address: SocketAddr) -> Self {
+    /// The interface at `base`, such as `http://127.0.0.1:8080`.
+    pub fn at(base: String) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_recv_response(Some(FIRST_ANSWER))
             // Never through a proxy of the environment: the tunnel ends on this machine.
             .proxy(None);
-        Http { agent: config.build().into(), base: format!("http://{address}") }
+        Http { agent: config.build().into(), base }
     }
 
     /// Asks for JSON.
@@ -254,6 +254,8 @@ mod tests {
         };
         assert_eq!(exit(404, "not_found"), Exit::NotFound);
         assert_eq!(exit(423, "locked"), Exit::Refused);
+        assert_eq!(exit(409, "condition"), Exit::Refused);
+        assert_eq!(exit(409, "exists"), Exit::WouldLose);
         assert_eq!(exit(413, "too_large"), Exit::Usage);
         assert_eq!(exit(504, "unavailable"), Exit::Unreachable);
         assert_eq!(exit(502, "unreachable"), Exit::Unreachable);

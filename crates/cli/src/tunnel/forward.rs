@@ -45,10 +45,20 @@ pub enum ForwardError {
     Wait(#[source] io::Error),
 }
 
+/// What of the pal a tunnel leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Its page, which knows itself by its name.
+    Page,
+    /// Another port, with bytes as they are.
+    Port(u16),
+}
+
 /// A tunnel and its sockets.
 pub struct Forwarder {
     tunnel: Tunnel,
     names: Names,
+    gate: Gate,
     udp: UdpSocket,
     listener: TcpListener,
     connections: Vec<Connection>,
@@ -62,6 +72,7 @@ impl Forwarder {
         endpoint: SocketAddr,
         listen: SocketAddr,
         page: String,
+        gate: Gate,
         seed: u64,
     ) -> Result<Self, ForwardError> {
         let listening = |source| ForwardError::Listen { address: listen, source };
@@ -78,7 +89,7 @@ impl Forwarder {
             .map_err(|source| ForwardError::Endpoint { endpoint, source })?;
         let tunnel = Tunnel::new(ends, seed, Duration::ZERO);
         let names = Names { port, page };
-        Ok(Forwarder { tunnel, names, udp, listener, connections: Vec::new(), began: Instant::now() })
+        Ok(Forwarder { tunnel, names, gate, udp, listener, connections: Vec::new(), began: Instant::now() })
     }
 
     /// Where a browser reaches the page.
@@ -160,8 +171,12 @@ impl Forwarder {
             if !welcome || self.connections.len() >= CONNECTIONS || socket.set_nonblocking(true).is_err() {
                 continue;
             }
-            if let Ok(stream) = self.tunnel.open(PAGE) {
-                self.connections.push(Connection::new(socket, stream));
+            let port = match self.gate {
+                Gate::Page => PAGE,
+                Gate::Port(port) => port,
+            };
+            if let Ok(stream) = self.tunnel.open(port) {
+                self.connections.push(Connection::new(socket, stream, self.gate));
             }
         }
     }
@@ -182,6 +197,7 @@ impl Forwarder {
 struct Connection {
     socket: TcpStream,
     stream: StreamId,
+    gate: Gate,
     /// The request's head, until it is whole.
     head: Option<Vec<u8>>,
     up: Vec<u8>,
@@ -194,11 +210,12 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(socket: TcpStream, stream: StreamId) -> Self {
+    fn new(socket: TcpStream, stream: StreamId, gate: Gate) -> Self {
         Connection {
             socket,
             stream,
-            head: Some(Vec::new()),
+            gate,
+            head: (gate == Gate::Page).then(Vec::new),
             up: Vec::new(),
             down: Vec::new(),
             browser_is_done: false,
@@ -255,7 +272,7 @@ impl Connection {
                 self.is_last = tunnel.is_finished(self.stream);
             }
             StreamState::Closed => {
-                if !self.pal_answered {
+                if !self.pal_answered && self.gate == Gate::Page {
                     let text = "The pal does not answer. See how it is with `cloudpal status`.";
                     self.down = http::page("504 Gateway Timeout", text);
                 }

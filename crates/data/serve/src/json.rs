@@ -1,6 +1,7 @@
 //! Databases as JSON: batches, conflicts, members, and how far each log has come. The same wherever it is told.
 
 use crate::told::{role, versions};
+use crate::wire::{Bound, Step};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cloudpal_base::{
@@ -49,6 +50,41 @@ pub fn written(written: &Written) -> Value {
     json!({ "batch": batch(written.dot), "time_ms": written.stamp.wall_ms })
 }
 
+/// One part of a batch, as `POST /batch` takes it.
+pub fn step(step: &Step) -> Value {
+    let mut told = sub(step.sub());
+    let mut about = |what: &str, key: &[u8], value: Option<&[u8]>| {
+        told.insert("type".into(), json!(what));
+        tell(&mut told, "key", key);
+        if let Some(value) = value {
+            tell(&mut told, "value", value);
+        }
+    };
+    match step {
+        Step::Put(_, key, value) => about("put", key, Some(value)),
+        Step::Del(_, key) => about("del", key, None),
+        Step::Patch(_, key, patch) => about("patch", key, Some(patch)),
+        Step::Include(_, key, member) => about("include", key, Some(member)),
+        Step::Exclude(_, key, member) => about("exclude", key, Some(member)),
+        Step::Expect(_, key, value) => about("expect", key, value.as_deref()),
+        Step::Add(_, key, delta) => {
+            about("add", key, None);
+            told.insert("delta".into(), json!(delta));
+        }
+        Step::Clear(_, bounds) => {
+            told.insert("type".into(), json!("clear"));
+            for (bound, without, with) in [(&bounds.lower, "gt", "gte"), (&bounds.upper, "lt", "lte")] {
+                match bound {
+                    Bound::Open => {}
+                    Bound::Excluding(key) => tell(&mut told, without, key),
+                    Bound::Including(key) => tell(&mut told, with, key),
+                }
+            }
+        }
+    }
+    told.into()
+}
+
 /// What a batch did.
 pub fn did(did: &Did) -> Value {
     json!({
@@ -88,13 +124,16 @@ impl Names {
     }
 }
 
-/// A conflict; its versions are numbered from 1, the one that is shown first. `fields` are the names that lead to a field of a
-/// document, null for what lies in an array.
+/// A conflict; its versions are numbered from 1, the one that is shown first. `field` is what of a document it is about, and
+/// `fields` are the names that lead there, null for what lies in an array.
 pub fn conflict(conflict: &Conflict, names: &Names) -> Value {
     let mut told = key(&conflict.sub, &conflict.key);
     if !conflict.path.is_empty() {
         tell(&mut told, "path", &conflict.path);
-        told.insert("fields".into(), json!(conflict.fields()));
+        let fields = conflict.fields();
+        let field = fields.as_ref().map_or_else(|| "within an array".to_owned(), |names| names.join("."));
+        told.insert("field".into(), json!(field));
+        told.insert("fields".into(), json!(fields));
     }
     let version = |(at, version): (usize, &Version)| {
         let mut told = Map::new();

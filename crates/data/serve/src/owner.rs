@@ -6,11 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use cloudpal_base::{
-    Cursor, Database, Dot, HistoryError, Member, MemberError, OpenError, ReadError, Request, Rights, Role,
-    Sub, Undone, WriteFault,
+    Batch, CheckpointError, Cursor, Database, Dot, Durability, HistoryError, Member, MemberError, OpenError,
+    ReadError, Request, Rights, Role, Sub, Undone, WriteFault,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::ops::{Bound, ControlFlow};
+use std::time::Duration;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,9 @@ pub enum OwnerError {
     /// The past.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// Checkpoints, and forgetting history.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Tokens.
     #[error(transparent)]
     Book(#[from] BookError),
@@ -215,6 +220,95 @@ pub fn undo(base: &Database, dot: Dot) -> Result<Value, OwnerError> {
         keys.iter().map(|(sub, key)| Value::from(json::key(sub, key))).collect()
     };
     Ok(json!({ "batch": json::batch(dot), "restored": list(&restored), "left": list(&left) }))
+}
+
+/// Makes a checkpoint, with which new devices begin.
+pub fn checkpoint(base: &Database) -> Result<Value, OwnerError> {
+    let made = base.checkpoint()?;
+    Ok(json!({ "name": base.name(), "made_ms": made.made_ms, "logs": made.heads.iter().count() }))
+}
+
+/// Forgets what lies before the checkpoint and was written longer ago than `keep`.
+pub fn forget(base: &Database, keep: Duration) -> Result<Value, OwnerError> {
+    let forgotten = base.forget(keep)?;
+    Ok(json!({ "name": base.name(), "blocks": forgotten.blocks, "batches": forgotten.entries }))
+}
+
+/// What keys show, in their order; null for those that are not there.
+pub fn values(base: &Database, sub: &Sub, keys: &[Bytes]) -> Result<Value, OwnerError> {
+    let view = base.snapshot();
+    let mut values = Vec::new();
+    for key in keys {
+        let mut told = serde_json::Map::new();
+        if let Some(value) = view.get(sub, key)? {
+            json::tell(&mut told, "value", &value);
+        }
+        values.push(if told.is_empty() { Value::Null } else { told.into() });
+    }
+    Ok(json!({ "values": values }))
+}
+
+/// Indexes a field of documents: names joined by dots.
+pub fn index(base: &Database, sub: &Sub, path: &str) -> Result<Value, OwnerError> {
+    let mut batch = Batch::new();
+    batch.index(sub, path.to_owned());
+    base.write(batch, Durability::Durable)?;
+    let mut told = json::sub(sub);
+    told.insert("path".into(), json!(path));
+    Ok(told.into())
+}
+
+/// Documents by an indexed field, from one scalar to another, both ends included.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Search {
+    /// The field: names joined by dots.
+    pub path: String,
+    /// Text, a number, true, false or null; missing: from the first.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub from: Option<Value>,
+    /// Missing: to the last.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub to: Option<Value>,
+    /// Documents at most.
+    #[serde(default)]
+    pub limit: Option<u64>,
+}
+
+/// Null is a value, too.
+fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
+/// Finds documents by an indexed field.
+pub fn find(base: &Database, sub: &Sub, wanted: &Search) -> Result<Value, OwnerError> {
+    let scalars = [&wanted.from, &wanted.to];
+    if let Some(other) = scalars.into_iter().flatten().find(|one| one.is_object() || one.is_array()) {
+        let why = format!("`{other}` is no text, number, true, false or null, and only those are indexed");
+        return Err(OwnerError::Usage(why));
+    }
+    let bound = |value: &'_ Option<Value>| value.clone().map_or(Bound::Unbounded, Bound::Included);
+    let (from, to) = (bound(&wanted.from), bound(&wanted.to));
+    let (view, limit) = (base.snapshot(), wanted.limit.unwrap_or(u64::MAX));
+    let mut keys = Vec::new();
+    view.find(sub, &wanted.path, (from.as_ref(), to.as_ref()), &mut |key| {
+        if keys.len() as u64 >= limit {
+            return ControlFlow::Break(());
+        }
+        keys.push(key.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    let mut entries = Vec::new();
+    for key in keys {
+        let Some(value) = view.get(sub, &key)? else { continue };
+        let mut entry = serde_json::Map::new();
+        json::tell(&mut entry, "key", &key);
+        json::tell(&mut entry, "value", &value);
+        entries.push(Value::from(entry));
+    }
+    let mut told = json::sub(sub);
+    told.insert("path".into(), json!(wanted.path));
+    told.insert("entries".into(), entries.into());
+    Ok(told.into())
 }
 
 /// A token to make.

@@ -11,7 +11,7 @@ pub struct At {
     /// A folder on this machine that holds the data; `create` and `fetch` make it [default: the data of a pal]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub store: Option<PathBuf>,
-    /// Which pal [default: the only one]
+    /// Which pal [default: the only one]; on its network also by its page: http://home.NAME.internal
     #[arg(long, global = true, conflicts_with = "store")]
     pub pal: Option<String>,
 }

@@ -53,15 +53,21 @@ impl Desk<'_> {
     fn open_or_make(self, at: &At) -> Result<Place, Failure> {
         match &at.store {
             Some(dir) => Ok(Place::Folder(local::open(self.app.person, dir)?)),
-            None => match self.app.person.is_set_up() {
-                true => Ok(Place::Pal(Remote::reach(self.app, at.pal.as_deref())?)),
-                false => {
-                    let message = "say in which folder the data is with --store DIR, or set up a pal first with \
-                                   `cloudpal init` and `cloudpal create`";
-                    Err(Failure::new(Exit::NotFound, message))
-                }
-            },
+            None => self.pal(at).map(Place::Pal),
         }
+    }
+
+    /// The pal: through a tunnel, or where its page is.
+    pub fn pal(self, at: &At) -> Result<Remote, Failure> {
+        if let Some(url) = at.pal.as_deref().filter(|pal| pal.starts_with("http://")) {
+            return Ok(Remote::on(url));
+        }
+        if self.app.person.is_set_up() {
+            return Remote::reach(self.app, at.pal.as_deref());
+        }
+        let message = "say in which folder the data is with --store DIR, or set up a pal first with \
+                       `cloudpal init` and `cloudpal create`";
+        Err(Failure::new(Exit::NotFound, message))
     }
 }
 

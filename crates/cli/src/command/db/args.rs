@@ -6,7 +6,7 @@ use super::told::BatchId;
 use crate::command::data::args::At;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use cloudpal_base::{Kind, Role};
+use cloudpal_base::Kind;
 use std::path::PathBuf;
 
 /// A database.
@@ -353,12 +353,13 @@ pub enum RoleName {
     Manager,
 }
 
-impl From<RoleName> for Role {
-    fn from(name: RoleName) -> Self {
-        match name {
-            RoleName::Reader => Role::Reader,
-            RoleName::Writer => Role::Writer,
-            RoleName::Manager => Role::Manager,
+impl RoleName {
+    /// As it is told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RoleName::Reader => "reader",
+            RoleName::Writer => "writer",
+            RoleName::Manager => "manager",
         }
     }
 }
@@ -413,9 +414,9 @@ pub struct Renew {
 pub struct Listen {
     /// Which database [default: all of the folder]
     pub name: Option<String>,
-    /// Where to wait for other devices, such as 0.0.0.0:4000; port 0 takes any free one and prints it
+    /// With --store: where to wait for other devices, such as 0.0.0.0:4000; port 0 takes any free one and prints it
     #[arg(long, value_name = "ADDR")]
-    pub listen: String,
+    pub listen: Option<String>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would print it")]
     pub at: At,
@@ -426,7 +427,7 @@ pub struct Listen {
 pub struct Sync {
     /// The database's name
     pub name: String,
-    /// Where the other device listens, such as 192.0.2.7:4000
+    /// Where the other device listens, such as 192.0.2.7:4000; or `pal`, or `pal:NAME`
     #[arg(long, value_name = "ADDR")]
     pub with: String,
     /// Give up when nothing has come for so many seconds
@@ -478,7 +479,7 @@ pub struct Export {
 /// `cloudpal db ...`
 #[derive(Clone, Debug, Subcommand)]
 pub enum DbCommand {
-    /// Make a database; this device is its owner
+    /// Make a database; this device, or the pal, is its owner
     Create(Name),
     /// Ask to be let into a database of another device
     Join(Join),
@@ -524,11 +525,11 @@ pub enum DbCommand {
     Members(Members),
     /// Ask to come back with a new log: after a backup was restored, or this device was removed
     Renew(Renew),
-    /// Wait for other devices until Ctrl-C
+    /// Wait for other devices until Ctrl-C; or say where a pal waits for them
     Listen(Listen),
     /// Bring this device and another one up to date
     Sync(Sync),
-    /// Serve a database to programs and pages with a token, over HTTP and WebSocket, until Ctrl-C
+    /// Serve a database to programs and pages with a token, over HTTP and WebSocket, until Ctrl-C; or say where a pal does
     Serve(Serve),
     /// Tokens: who may use a database that is served
     #[command(subcommand)]

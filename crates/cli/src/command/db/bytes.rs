@@ -6,7 +6,6 @@ use crate::printable::word;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
 
 impl Coding {
     /// What was typed, as bytes.
@@ -22,14 +21,6 @@ impl Coding {
 
 fn not(text: &str, what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::because(Exit::Usage, format!("`{text}` is not {what}"), error)
-}
-
-/// Bytes under `name` where they are text, else in base64 under `name_base64`.
-pub fn tell(into: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => into.insert(name.to_owned(), json!(text)),
-        Err(_) => into.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes))),
-    };
 }
 
 /// Bytes on a line for people.

@@ -4,24 +4,21 @@ use super::args::{Forget, Name};
 use super::room::Room;
 use crate::command::data::Desk;
 use crate::failure::{Exit, Failure};
-use crate::local::failure::failed;
 use crate::printable::word;
 use crate::terminal::Report;
 use jiff::Timestamp;
-use serde_json::json;
 use std::time::Duration;
 
 /// `checkpoint`.
 pub fn make(desk: Desk<'_>, wanted: &Name) -> Result<(), Failure> {
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
     desk.app.progress.step("Writing down what the database shows");
-    let made = room.base.checkpoint().map_err(failed)?;
+    let made = room.checkpoint()?;
     let text = format!(
         "New devices of {} begin with this checkpoint. `cloudpal db forget` lets go of history before it.",
         word(&wanted.name)
     );
-    let json = json!({ "name": wanted.name, "made_ms": made.made_ms, "logs": made.heads.iter().count() });
-    room.finish(desk, &Report::new(text, json))
+    room.finish(desk, &Report::new(text, made))
 }
 
 /// `forget`.
@@ -36,13 +33,13 @@ pub fn forget(desk: Desk<'_>, wanted: &Forget) -> Result<(), Failure> {
     let keep = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
     desk.app.progress.step("Clearing what lies before the checkpoint");
-    let forgotten = room.base.forget(keep).map_err(failed)?;
-    let text = match forgotten.blocks {
+    let forgotten = room.forget(keep)?;
+    let text = match forgotten["blocks"].as_u64().unwrap_or_default() {
         0 => "There is nothing that old before the checkpoint.".to_owned(),
         blocks => format!(
-            "{blocks} blocks of history are gone from this device. What they did stays, but it can no longer be undone or looked up."
+            "{blocks} blocks of history are gone from {}. What they did stays, but it can no longer be undone or looked up.",
+            room.who()
         ),
     };
-    let json = json!({ "name": wanted.name, "blocks": forgotten.blocks, "batches": forgotten.entries });
-    room.finish(desk, &Report::new(text, json))
+    room.finish(desk, &Report::new(text, forgotten))
 }

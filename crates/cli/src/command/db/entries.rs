@@ -1,24 +1,19 @@
 //! `put`, `get`, `del` and `scan`.
 
 use super::args::{Lasting, Place, Put, Scan};
-use super::bytes::{shown, tell};
+use super::bytes::shown;
 use super::room::Room;
-use super::told::BatchId;
 use crate::command::data::Desk;
 use crate::failure::{Exit, Failure};
-use crate::local::failure::failed;
 use crate::terminal::{Format, Report};
+use crate::told::text;
 use bytes::Bytes;
-use cloudpal_base::{Batch, Durability, Kind, Order, Range, Sub, Written, limits};
+use cloudpal_base::{Kind, Order, Range, Sub, limits};
+use cloudpal_serve::json::{self, tell};
+use cloudpal_serve::wire::Step;
 use serde_json::{Map, Value, json};
 use std::io::{self, IsTerminal, Read, Write};
 use std::ops::{Bound, ControlFlow};
-
-impl Lasting {
-    fn durability(self) -> Durability {
-        if self.durable { Durability::Durable } else { Durability::Relaxed }
-    }
-}
 
 /// `put`.
 pub fn put(desk: Desk<'_>, wanted: Put) -> Result<(), Failure> {
@@ -38,12 +33,12 @@ pub fn put(desk: Desk<'_>, wanted: Put) -> Result<(), Failure> {
     };
     let room = Room::open(desk, &place.name, &place.at)?;
     let sub = room.sub(&place.part, Kind::Register)?;
-    let mut batch = Batch::new();
+    let mut steps = Vec::new();
     if let Some(expected) = expected {
-        batch.expect(&sub, key.clone(), expected);
+        steps.push(Step::Expect(sub.clone(), key.clone(), expected));
     }
-    batch.put(&sub, key.clone(), value);
-    write(desk, room, batch, lasting, &sub, &key, "is put")
+    steps.push(Step::Put(sub.clone(), key.clone(), value));
+    write(desk, room, &steps, lasting, &sub, &key, "is put")
 }
 
 /// `del`.
@@ -51,56 +46,36 @@ pub fn del(desk: Desk<'_>, place: &Place, lasting: Lasting) -> Result<(), Failur
     let key = place.coding.read(&place.key)?;
     let room = Room::open(desk, &place.name, &place.at)?;
     let sub = room.sub(&place.part, Kind::Register)?;
-    let deleted = room.base.snapshot().get(&sub, &key).map_err(failed)?.is_some();
-    if !deleted {
-        let mut json = of_key(&sub, &key);
-        json.insert("deleted".into(), json!(false));
-        return room.finish(desk, &Report::new(format!("There is no {}.", shown(&key)), json.into()));
+    if room.value(&sub, &key)?.is_none() {
+        let mut told = json::key(&sub, &key);
+        told.insert("deleted".into(), json!(false));
+        return room.finish(desk, &Report::new(format!("There is no {}.", shown(&key)), told.into()));
     }
-    let mut batch = Batch::new();
-    batch.del(&sub, key.clone());
-    write(desk, room, batch, lasting, &sub, &key, "is deleted")
+    let steps = [Step::Del(sub.clone(), key.clone())];
+    write(desk, room, &steps, lasting, &sub, &key, "is deleted")
 }
 
 /// Writes a batch about one key and says so.
 pub fn write(
     desk: Desk<'_>,
     room: Room,
-    batch: Batch,
+    steps: &[Step],
     lasting: Lasting,
     sub: &Sub,
     key: &Bytes,
     done: &str,
 ) -> Result<(), Failure> {
-    let written = room.base.write(batch, lasting.durability()).map_err(failed)?;
-    let value = room.base.snapshot().get(sub, key).map_err(failed)?;
-    let mut json = of_key(sub, key);
-    match &value {
-        Some(value) => tell(&mut json, "value", value),
-        None => drop(json.insert("deleted".into(), json!(true))),
+    let written = room.write(steps, lasting)?;
+    let mut told = json::key(sub, key);
+    match room.value(sub, key)? {
+        Some(value) => tell(&mut told, "value", &value),
+        None => drop(told.insert("deleted".into(), json!(true))),
     }
-    told(&mut json, &written);
-    let text = format!("{} {done}, in batch {}.", shown(key), BatchId(written.dot));
-    room.finish(desk, &Report::new(text, json.into()))
-}
-
-fn told(json: &mut Map<String, Value>, written: &Written) {
-    json.insert("batch".into(), json!(BatchId(written.dot).to_string()));
-    json.insert("time_ms".into(), json!(written.stamp.wall_ms));
-}
-
-fn of_key(sub: &Sub, key: &[u8]) -> Map<String, Value> {
-    let mut json = of_sub(sub);
-    tell(&mut json, "key", key);
-    json
-}
-
-/// A sub-database as JSON has it.
-pub fn of_sub(sub: &Sub) -> Map<String, Value> {
-    let mut json = Map::new();
-    json.insert("sub".into(), json!(sub.name()));
-    json.insert("kind".into(), json!(sub.kind().name()));
-    json
+    for name in ["batch", "time_ms"] {
+        told.insert(name.into(), written[name].clone());
+    }
+    let text = format!("{} {done}, in batch {}.", shown(key), text(&written, "batch"));
+    room.finish(desk, &Report::new(text, told.into()))
 }
 
 fn read_value() -> Result<Vec<u8>, Failure> {
@@ -123,7 +98,7 @@ pub fn get(desk: Desk<'_>, place: &Place) -> Result<(), Failure> {
     let key = place.coding.read(&place.key)?;
     let room = Room::open(desk, &place.name, &place.at)?;
     let sub = room.sub(&place.part, Kind::Register)?;
-    let value = room.base.snapshot().get(&sub, &key).map_err(failed)?;
+    let value = room.value(&sub, &key)?;
     room.close()?;
     print_value(desk, &sub, &key, value)
 }
@@ -133,9 +108,9 @@ pub fn print_value(desk: Desk<'_>, sub: &Sub, key: &Bytes, value: Option<Bytes>)
     let value =
         value.ok_or_else(|| Failure::new(Exit::NotFound, format!("there is no {} in {sub}", shown(key))))?;
     if desk.terminal.format() == Format::Json {
-        let mut json = of_key(sub, key);
-        tell(&mut json, "value", &value);
-        return desk.terminal.print(&Report::new("", json.into()));
+        let mut told = json::key(sub, key);
+        tell(&mut told, "value", &value);
+        return desk.terminal.print(&Report::new("", told.into()));
     }
     let mut out = desk.terminal.contents();
     let line: &[u8] = if io::stdout().is_terminal() { b"\n" } else { b"" };
@@ -149,29 +124,26 @@ pub fn scan(desk: Desk<'_>, wanted: &Scan) -> Result<(), Failure> {
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
     let sub = room.sub(&wanted.part, Kind::Register)?;
     let (mut entries, mut lines) = (Vec::new(), Vec::new());
-    room.base
-        .snapshot()
-        .scan(&sub, &range, &mut |key, value| {
-            let mut entry = Map::new();
-            let mut parts = Vec::new();
-            if !wanted.values {
-                tell(&mut entry, "key", key);
-                parts.push(shown(key));
-            }
-            if !wanted.keys {
-                tell(&mut entry, "value", value);
-                parts.push(shown(value));
-            }
-            match desk.terminal.format() {
-                Format::Json => entries.push(Value::from(entry)),
-                Format::Text => lines.push(parts.join("\t")),
-            }
-            ControlFlow::Continue(())
-        })
-        .map_err(failed)?;
-    let mut json = of_sub(&sub);
-    json.insert("entries".into(), entries.into());
-    room.finish(desk, &Report::new(lines.join("\n"), json.into()))
+    room.scan(&sub, &range, &mut |key, value| {
+        let mut entry = Map::new();
+        let mut parts = Vec::new();
+        if !wanted.values {
+            tell(&mut entry, "key", key);
+            parts.push(shown(key));
+        }
+        if !wanted.keys {
+            tell(&mut entry, "value", value);
+            parts.push(shown(value));
+        }
+        match desk.terminal.format() {
+            Format::Json => entries.push(Value::from(entry)),
+            Format::Text => lines.push(parts.join("\t")),
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut told = json::sub(&sub);
+    told.insert("entries".into(), entries.into());
+    room.finish(desk, &Report::new(lines.join("\n"), told.into()))
 }
 
 fn range(wanted: &Scan) -> Result<Range, Failure> {

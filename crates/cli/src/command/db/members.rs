@@ -1,157 +1,178 @@
 //! Who belongs to a database: asking to be let in, admitting, removing, coming back.
 
 use super::args::{Admit, Join, Members, MembersCommand, Name, Remove, Renew};
-use super::room::{self, Room};
-use super::told::{self, how_to_be_admitted, member, member_line, standing};
+use super::room::{House, Room};
+use super::told::{self, how_to_be_admitted, member_line, sub};
 use crate::command::data::Desk;
+use crate::command::data::args::At;
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
 use crate::printable::word;
+use crate::remote::databases;
 use crate::terminal::{Format, Report};
-use crate::told::count;
-use cloudpal_base::{Database, Member, OpenError, Request, Rights, Standing};
+use crate::told::{count, text};
+use cloudpal_base::{Database, MemberError, OpenError};
+use cloudpal_serve::json;
+use cloudpal_serve::owner::Admission;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// `join`. Doing it again prints the same request.
 pub fn join(desk: Desk<'_>, wanted: &Join) -> Result<(), Failure> {
     let key = told::key(&wanted.key)?;
-    let store = room::open_or_make(desk, &wanted.at)?;
-    let base = match Database::join(&store, &wanted.name, key) {
-        Ok(base) => base,
-        Err(OpenError::Exists(name)) => {
-            let base = Database::open(&store, &name).map_err(failed)?;
-            if base.key() != key {
-                return Err(failed(OpenError::Exists(name)));
-            }
-            base
+    let about = match House::open_or_make(desk, &wanted.at)? {
+        House::Folder(store) => {
+            let base = match Database::join(&store, &wanted.name, key) {
+                Ok(base) => base,
+                Err(OpenError::Exists(name)) => {
+                    let base = Database::open(&store, &name).map_err(failed)?;
+                    if base.key() != key {
+                        return Err(failed(OpenError::Exists(name)));
+                    }
+                    base
+                }
+                Err(error) => return Err(failed(error)),
+            };
+            let about = json::about(&base);
+            Room::Folder(store, base).close()?;
+            about
         }
-        Err(error) => return Err(failed(error)),
+        House::Pal(pal) => databases::make(&pal, &wanted.name, Some(key))?,
     };
-    let report = asking(&wanted.name, &base);
-    Room { store, base }.finish(desk, &report)
+    desk.terminal.print(&asking(&wanted.at, about))
 }
 
-fn asking(name: &str, base: &Database) -> Report {
-    let request = base.request().to_string();
-    let text = match base.standing() {
-        Standing::Member => format!("This device is a member of {} already.", word(name)),
-        _ => how_to_be_admitted(name, &request),
+fn asking(at: &At, about: Value) -> Report {
+    let name = text(&about, "name");
+    let told = match text(&about, "standing") {
+        "member" if at.store.is_none() => format!("The pal is a member of {} already.", word(name)),
+        "member" => format!("This device is a member of {} already.", word(name)),
+        _ => how_to_be_admitted(name, text(&about, "request"), at),
     };
-    Report::new(text, about(name, base, &request))
-}
-
-fn about(name: &str, base: &Database, request: &str) -> Value {
-    json!({
-        "name": name,
-        "key": hex::encode(base.key()),
-        "standing": standing(base),
-        "writer": base.me().to_string(),
-        "request": request,
-    })
+    Report::new(told, about)
 }
 
 /// `members`, and what can be done about them.
 pub fn run(desk: Desk<'_>, wanted: &Members) -> Result<(), Failure> {
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
     match &wanted.command {
-        None => list(desk, room, &wanted.name),
-        Some(MembersCommand::Admit(admission)) => admit(desk, room, &wanted.name, admission),
+        None => list(desk, room, wanted),
+        Some(MembersCommand::Admit(admission)) => admit(desk, room, wanted, admission),
         Some(MembersCommand::Remove(removal)) => remove(desk, room, removal),
     }
 }
 
-fn list(desk: Desk<'_>, room: Room, name: &str) -> Result<(), Failure> {
-    let members = room.base.members();
-    let mut lines: Vec<_> = members.iter().map(|one| member_line(one, &room.base)).collect();
-    let request = room.base.request().to_string();
-    if room.base.standing() == Standing::Waiting {
-        lines.push(format!("This device is not admitted yet. {}", how_to_be_admitted(name, &request)));
+fn list(desk: Desk<'_>, room: Room, wanted: &Members) -> Result<(), Failure> {
+    let info = room.info()?;
+    let mut lines: Vec<_> = members(&info).map(|one| member_line(one, room.who())).collect();
+    if text(&info, "standing") == "waiting" {
+        let how = how_to_be_admitted(&wanted.name, text(&info, "request"), &wanted.at);
+        lines.push(format!("Not admitted yet: {}. {how}", room.who()));
     }
-    let mut json = about(name, &room.base, &request);
-    json["members"] = members.iter().map(|one| member(one, &room.base)).collect();
-    room.finish(desk, &Report::new(lines.join("\n"), json))
+    let mut told = json!({ "members": info["members"] });
+    for name in ["name", "key", "standing", "writer", "request"] {
+        told[name] = info[name].clone();
+    }
+    room.finish(desk, &Report::new(lines.join("\n"), told))
 }
 
-fn admit(desk: Desk<'_>, room: Room, database: &str, wanted: &Admit) -> Result<(), Failure> {
-    let request: Request = wanted.request.parse().map_err(|error| Failure::lift(Exit::Usage, error))?;
+fn members(info: &Value) -> impl Iterator<Item = &Value> {
+    info["members"].as_array().into_iter().flatten()
+}
+
+fn admit(desk: Desk<'_>, room: Room, database: &Members, wanted: &Admit) -> Result<(), Failure> {
     let until_ms = match wanted.until {
         None => None,
         Some(when) => Some(when.future_ms(Timestamp::now()).ok_or_else(|| {
             Failure::new(Exit::Usage, "this time cannot be told in milliseconds since 1970")
         })?),
     };
-    let named = |one: &Member| {
-        one.name == wanted.device && one.cut.is_none() && one.writer().client() != request.client()
+    let admitted = room.admit(&Admission {
+        request: wanted.request.clone(),
+        name: wanted.device.clone(),
+        role: wanted.role.name().to_owned(),
+        only: wanted.only.clone(),
+        until_ms,
+    })?;
+    let (device, name) = (word(&wanted.device), word(&database.name));
+    let meet = match &room {
+        Room::Folder(..) => format!("run `cloudpal db listen {name}` here and `cloudpal db sync` there"),
+        Room::Pal(_) => format!("run `cloudpal db sync {name} --with pal` there"),
     };
-    if room.base.members().iter().any(named) {
-        let message =
-            format!("another member is called {} already; give this one another name", wanted.device);
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    let rights = Rights { role: wanted.role.into(), scope: wanted.only.clone(), until_ms };
-    room.base.admit(&request, &wanted.device, rights).map_err(failed)?;
-    let admitted = room.base.find_member(&request.client().to_string()).map_err(failed)?;
     let text = format!(
-        "{} is admitted. It comes to know when the two meet: run `cloudpal db listen {}` here and `cloudpal db sync` there.\n{}",
-        word(&wanted.device),
-        word(database),
-        member_line(&admitted, &room.base)
+        "{device} is admitted. It comes to know when the two meet: {meet}.\n{}",
+        member_line(&admitted, room.who())
     );
-    let json = member(&admitted, &room.base);
-    room.finish(desk, &Report::new(text, json))
+    room.finish(desk, &Report::new(text, admitted))
+}
+
+/// The member of that name, log or short id.
+fn find<'a>(info: &'a Value, wanted: &str) -> Result<&'a Value, Failure> {
+    let is_wanted = |one: &&Value| ["name", "log", "writer"].iter().any(|name| text(one, name) == wanted);
+    let found: Vec<_> = members(info).filter(is_wanted).collect();
+    match found[..] {
+        [one] => Ok(one),
+        [] => Err(failed(MemberError::Unknown(wanted.to_owned()))),
+        _ => Err(failed(MemberError::Ambiguous(wanted.to_owned()))),
+    }
 }
 
 fn remove(desk: Desk<'_>, room: Room, wanted: &Remove) -> Result<(), Failure> {
-    let found = room.base.find_member(&wanted.member).map_err(failed)?;
-    let client = found.writer().client();
-    if client == room.base.me() {
-        let message = "this device cannot remove itself; do it on another one of the owner";
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    let progress = room.base.sync_progress().into_iter().find(|progress| progress.client == client);
-    let (length, kept) = progress.map_or((0, 0), |progress| (progress.length, progress.read));
-    // What others have merged of it and this device has not is lost too, but how much that is nobody here knows.
-    let lost = length.saturating_sub(kept);
-    let name = word(&found.name).into_owned();
-    let losses = format!(
-        "{name} is cut off. Of what it has written, {} that this device has taken in {} kept. {}",
-        count(kept, "block"),
-        if kept == 1 { "is" } else { "are" },
-        if lost == 0 {
-            "What else it may have written, and other devices may show already, counts nowhere any more."
-                .to_owned()
-        } else {
-            format!(
-                "{} that are known of besides, and whatever else other devices may show already, count nowhere any more.",
-                count(lost, "block")
-            )
-        }
-    );
+    let info = room.info()?;
+    let found = find(&info, &wanted.member)?;
+    let writer = text(found, "writer");
+    let progress = info["progress"].as_array().into_iter().flatten();
+    let progress = progress.into_iter().find(|one| text(one, "writer") == writer).unwrap_or(&Value::Null);
+    let number = |name: &str| progress[name].as_u64().unwrap_or_default();
+    // What others have merged of it and we have not is lost too, but how much that is nobody here knows.
+    let losses = losses(text(found, "name"), room.who(), number("read"), number("length"));
     if !wanted.yes {
         consent(desk, &format!("{losses}\nType `remove` to do it:"), "remove")?;
     }
-    room.base.remove(&found, &wanted.reason).map_err(failed)?;
-    let cut = room.base.find_member(&client.to_string()).map_err(failed)?;
-    let mut json = member(&cut, &room.base);
-    json["kept_blocks"] = json!(kept);
-    json["lost_blocks"] = json!(lost);
+    let cut = room.remove(writer, &wanted.reason)?;
     let text = format!("{losses}\nWhat is written from now on it cannot read.");
-    room.finish(desk, &Report::new(text, json))
+    room.finish(desk, &Report::new(text, cut))
+}
+
+fn losses(name: &str, who: &str, kept: u64, length: u64) -> String {
+    let lost = length.saturating_sub(kept);
+    let is = if kept == 1 { "is" } else { "are" };
+    let others = match lost {
+        0 => "What else it may have written, and other devices may show already, counts nowhere any more."
+            .to_owned(),
+        _ => format!(
+            "{} that are known of besides, and whatever else other devices may show already, count nowhere any more.",
+            count(lost, "block")
+        ),
+    };
+    format!(
+        "{} is cut off. Of what it has written, {} that {who} has taken in {is} kept. {others}",
+        word(name),
+        count(kept, "block")
+    )
 }
 
 /// `renew`.
 pub fn renew(desk: Desk<'_>, wanted: &Renew) -> Result<(), Failure> {
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
-    if room.base.standing() == Standing::Member && !wanted.yes {
-        let question = "This device is a member, and would have to be admitted again. That is needed after its folder was \
-                        restored from a backup, and else not.\nType `renew` to do it:";
-        consent(desk, question, "renew")?;
+    if text(&room.info()?, "standing") == "member" && !wanted.yes {
+        let who = if wanted.at.store.is_some() { "This device" } else { "The pal" };
+        let question = format!(
+            "{who} is a member, and would have to be admitted again. That is needed after its folder was restored from a \
+             backup, and else not.\nType `renew` to do it:"
+        );
+        consent(desk, &question, "renew")?;
     }
-    let Room { store, base } = room;
-    let base = base.renew().map_err(failed)?;
-    let report = asking(&wanted.name, &base);
-    Room { store, base }.finish(desk, &report)
+    let about = match room {
+        Room::Folder(store, base) => {
+            let base = base.renew().map_err(failed)?;
+            let about = json::about(&base);
+            Room::Folder(store, base).close()?;
+            about
+        }
+        Room::Pal(base) => base.renew()?,
+    };
+    desk.terminal.print(&asking(&wanted.at, about))
 }
 
 fn consent(desk: Desk<'_>, question: &str, answer: &str) -> Result<(), Failure> {
@@ -166,57 +187,31 @@ fn consent(desk: Desk<'_>, question: &str, answer: &str) -> Result<(), Failure> 
 /// `info`.
 pub fn info(desk: Desk<'_>, wanted: &Name) -> Result<(), Failure> {
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
-    let base = &room.base;
-    let snapshot = base.snapshot();
-    let subs = snapshot.subs().map_err(failed)?;
-    let mut conflicts = 0;
-    for sub in &subs {
-        conflicts += base.conflicts(sub).map_err(failed)?.len() as u64;
-    }
-    let (members, refusals) = (base.members(), base.refusals());
-    let mut json = about(&wanted.name, base, &base.request().to_string());
-    json["members"] = members.iter().map(|one| member(one, base)).collect();
-    json["subs"] = subs.iter().map(|sub| json!({ "sub": sub.name(), "kind": sub.kind().name() })).collect();
-    json["progress"] = super::progress::json(base);
-    json["conflicts"] = json!(conflicts);
-    json["refusals"] = refusals
-        .iter()
-        .map(|one| {
-            let why = one.fault.to_string();
-            json!({ "writer": one.client.to_string(), "position": one.position, "why": why })
-        })
-        .collect();
+    let info = room.info()?;
+    let conflicts = info["conflicts"].as_u64().unwrap_or_default();
+    let shows = if conflicts > 0 { "; `cloudpal db conflicts` shows them" } else { "" };
+    let standing = match text(&info, "standing") {
+        "member" => "a member",
+        "removed" => "removed: `cloudpal db renew` asks to come back",
+        _ => "not admitted yet: `cloudpal db members` says what to do",
+    };
     let mut lines = vec![
-        format!("database {}, this device is {}", word(&wanted.name), standing_words(base)),
-        format!("  key        {}", hex::encode(base.key())),
-        format!(
-            "  conflicts  {conflicts}{}",
-            if conflicts > 0 { "; `cloudpal db conflicts` shows them" } else { "" }
-        ),
+        format!("database {}, {} is {standing}", word(&wanted.name), room.who()),
+        format!("  key        {}", text(&info, "key")),
+        format!("  conflicts  {conflicts}{shows}"),
     ];
-    for sub in &subs {
-        lines.push(format!("  holds      {}", word(&sub.to_string())));
-    }
+    lines.extend(
+        info["subs"].as_array().into_iter().flatten().map(|one| format!("  holds      {}", sub(one))),
+    );
     lines.push("members".to_owned());
-    lines.extend(members.iter().map(|one| format!("  {}", member_line(one, base))));
+    lines.extend(members(&info).map(|one| format!("  {}", member_line(one, room.who()))));
     lines.push("how far their logs have come here".to_owned());
-    lines.extend(super::progress::lines(base));
-    if let Some(last) = refusals.last() {
-        lines.push(format!(
-            "refused: {}, the last is {}:{}: {}",
-            refusals.len(),
-            last.client,
-            last.position,
-            word(&last.fault.to_string())
-        ));
+    lines.extend(super::progress::lines(&info));
+    if let Some(refusals) = info["refusals"].as_array()
+        && let Some(last) = refusals.last()
+    {
+        let (writer, why) = (text(last, "writer"), word(text(last, "why")));
+        lines.push(format!("refused: {}, the last is {writer}:{}: {why}", refusals.len(), last["position"]));
     }
-    room.finish(desk, &Report::new(lines.join("\n"), json))
-}
-
-fn standing_words(base: &Database) -> &'static str {
-    match base.standing() {
-        Standing::Member => "a member",
-        Standing::Waiting => "not admitted yet: `cloudpal db members` says what to do",
-        Standing::Removed => "removed: `cloudpal db renew` asks to come back",
-    }
+    room.finish(desk, &Report::new(lines.join("\n"), info))
 }

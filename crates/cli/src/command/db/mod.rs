@@ -1,7 +1,7 @@
-//! `cloudpal db`: multi-writer databases in a folder of this machine.
+//! `cloudpal db`: multi-writer databases in a folder of this machine (`--store DIR`), or of a running pal.
 //!
 //! - [`args`]: the command line; `time`, `bytes`: what people write on it.
-//! - `room`: a folder and a database of it, opened and closed well.
+//! - `room`: a database of a folder, opened and closed well, or of a pal: both do the same.
 //! - `names`, `members`, `progress`: which databases there are, who belongs to them, how far they are.
 //! - `entries`, `values`: putting, getting, deleting, scanning, finding.
 //! - `conflicts`, `past`: what came together, and what was before.

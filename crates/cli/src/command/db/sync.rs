@@ -1,27 +1,29 @@
 //! `listen` and `sync`: two folders, or devices, that bring each other up to date.
 
 use super::args::{Listen, Sync};
-use super::room::{self, Room};
-use super::told::{Names, standing};
-use super::{progress, time};
+use super::room::{House, Room};
+use super::time;
 use crate::command::data::Desk;
 use crate::command::data::ticks::Ticks;
 use crate::failure::{Exit, Failure};
 use crate::local::failure::failed;
 use crate::local::stop::Stop;
 use crate::printable::word;
+use crate::remote::{Remote, Tunnel, peers};
 use crate::terminal::Report;
-use crate::told::count;
-use cloudpal_base::{ClientId, Database, Progress, Standing};
+use crate::told::{count, text};
+use cloudpal_base::Database;
 use cloudpal_store::{Access, Connection, Server, Store};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long one wait for the signal takes; another follows.
 const A_WHILE: Duration = Duration::from_secs(3600);
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(50);
+/// The same at a pal.
+const ASK: Duration = Duration::from_millis(500);
 /// Between two tries to reach a device that was there before.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -42,18 +44,32 @@ pub fn connect(store: &Store, address: &str) -> Result<Connection, Failure> {
     })
 }
 
-/// `listen`: until Ctrl-C. The address is printed once it can be dialled.
+/// `listen`: until Ctrl-C. The address is printed once it can be dialled. A pal listens by itself.
 pub fn listen(desk: Desk<'_>, wanted: &Listen) -> Result<(), Failure> {
     // First, so that the store's threads leave the signals to us.
     let stop = Stop::catch()?;
-    let store = room::open(desk, &wanted.at)?;
+    match (House::open(desk, &wanted.at)?, &wanted.listen) {
+        (House::Folder(store), Some(listen)) => folder(desk, wanted, &stop, &store, listen),
+        (House::Folder(_), None) => {
+            let message = "say where to wait for other devices with --listen ADDR, such as 0.0.0.0:4000";
+            Err(Failure::new(Exit::Usage, message))
+        }
+        (House::Pal(_), Some(_)) => {
+            let message = "a pal waits for its devices by itself; without --listen this says where";
+            Err(Failure::new(Exit::Usage, message))
+        }
+        (House::Pal(pal), None) => at_the_pal(desk, &pal),
+    }
+}
+
+fn folder(desk: Desk<'_>, wanted: &Listen, stop: &Stop, store: &Store, listen: &str) -> Result<(), Failure> {
     let names = match &wanted.name {
         Some(name) => vec![name.clone()],
-        None => Database::names(&store).map_err(failed)?,
+        None => Database::names(store).map_err(failed)?,
     };
-    let open = |name: &String| Database::open(&store, name).map_err(failed);
+    let open = |name: &String| Database::open(store, name).map_err(failed);
     let bases: Vec<Database> = names.iter().map(open).collect::<Result<_, _>>()?;
-    let server = serve(&store, &wanted.listen)?;
+    let server = serve(store, listen)?;
     let address = server.address();
     let mut lines = vec![format!("Other devices can connect to {address} until Ctrl-C.")];
     lines.extend(bases.iter().map(|base| format!("  {:<24} {}", word(base.name()), hex::encode(base.key()))));
@@ -69,58 +85,75 @@ pub fn listen(desk: Desk<'_>, wanted: &Listen) -> Result<(), Failure> {
     store.close().map_err(failed)
 }
 
+fn at_the_pal(desk: Desk<'_>, pal: &Remote) -> Result<(), Failure> {
+    let about = peers::about(pal)?;
+    let addresses = about["replicate"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let addresses: Vec<_> = addresses.collect();
+    let text = format!(
+        "{} waits for the devices of its network, whenever it is awake and unlocked, at {}. From here, without its network: \
+         cloudpal db sync NAME --with pal --store DIR",
+        word(&pal.name),
+        addresses.join(" and ")
+    );
+    desk.terminal.print(&Report::new(text, json!({ "address": addresses.first(), "addresses": addresses })))
+}
+
 /// `sync`: until both have everything of each other.
 pub fn sync(desk: Desk<'_>, wanted: &Sync) -> Result<(), Failure> {
     let stop = Stop::catch()?;
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
-    let before = read(&room.base);
+    let before = room.sync()?;
     let began = Instant::now();
     desk.app.progress.step(&format!("Connecting to {}", wanted.with));
-    let mut journey = Journey { desk, room: &room, wanted, stop, connection: None };
-    journey.reconnect_or_fail()?;
+    let mut journey = Journey { desk, wanted, stop, line: Line::lay(desk, &room, wanted)?, room: &room };
     let done = journey.run();
-    drop(journey);
-    if let Err(failure) = done {
-        room.close()?;
-        return Err(failure);
-    }
-    let (text, mut json) = came(&room.base, &before);
+    journey.end();
+    let now = match done {
+        Ok(now) => now,
+        Err(failure) => {
+            room.close()?;
+            return Err(failure);
+        }
+    };
+    let (text, mut json) = came(&before, &now);
     json["name"] = json!(wanted.name);
-    json["standing"] = json!(standing(&room.base));
+    json["standing"] = now["standing"].clone();
     json["took_ms"] = json!(began.elapsed().as_millis() as u64);
-    let standing = room.base.standing();
+    let who = room.who();
     room.finish(desk, &Report::new(text, json))?;
-    match standing {
-        Standing::Member => Ok(()),
-        Standing::Waiting => {
-            let message = "this device is not admitted yet, so it reads and writes nothing; `cloudpal db members` \
-                           prints the request to send to the owner";
+    match now["standing"].as_str() {
+        Some("waiting") => {
+            let message = format!(
+                "{who} is not admitted yet, so it reads and writes nothing; `cloudpal db members` prints the request to \
+                 send to the owner"
+            );
             Err(Failure::new(Exit::Refused, message))
         }
-        Standing::Removed => {
-            let message = "this device was removed from the database; `cloudpal db renew` prints a request to come back";
+        Some("removed") => {
+            let message = format!(
+                "{who} was removed from the database; `cloudpal db renew` prints a request to come back"
+            );
             Err(Failure::new(Exit::Refused, message))
         }
+        _ => Ok(()),
     }
 }
 
-fn read(base: &Database) -> BTreeMap<ClientId, u64> {
-    base.sync_progress().into_iter().map(|progress| (progress.client, progress.read)).collect()
+fn logs(told: &Value) -> impl Iterator<Item = &Value> {
+    told["progress"].as_array().into_iter().flatten()
 }
 
 /// What came since `before`.
-fn came(base: &Database, before: &BTreeMap<ClientId, u64>) -> (String, Value) {
-    let (names, me) = (Names::of(base), base.me());
+fn came(before: &Value, now: &Value) -> (String, Value) {
+    let read = |log: &Value| log["read"].as_u64().unwrap_or_default();
     let (mut lines, mut told, mut all) = (Vec::new(), Vec::new(), 0);
-    for (client, read) in read(base) {
-        let new = read.saturating_sub(before.get(&client).copied().unwrap_or(0));
-        if client == me {
-            continue;
-        }
-        told.push(json!({ "writer": client.to_string(), "name": names.get(client), "blocks": new }));
+    for log in logs(now).filter(|log| log["writer"] != now["writer"]) {
+        let seen = logs(before).find(|old| old["writer"] == log["writer"]).map_or(0, read);
+        let new = read(log).saturating_sub(seen);
+        told.push(json!({ "writer": log["writer"], "name": log["name"], "blocks": new }));
         if new > 0 {
             all += new;
-            lines.push(format!("  {:<16}  {}", word(&names.get(client)), count(new, "block")));
+            lines.push(format!("  {:<16}  {}", word(text(log, "name")), count(new, "block")));
         }
     }
     let first = match all {
@@ -128,16 +161,72 @@ fn came(base: &Database, before: &BTreeMap<ClientId, u64>) -> (String, Value) {
         all => format!("Both have everything of each other. {} came:", count(all, "block")),
     };
     lines.insert(0, first);
-    let progress = base.progress();
-    if let Some(due_ms) = progress.due_ms {
-        lines.push(format!(
-            "Some of it was written by a clock that is ahead, and shows from {} on.",
-            time::shown(due_ms)
-        ));
+    if let Some(due_ms) = now["due_ms"].as_u64() {
+        let when = time::shown(due_ms);
+        lines.push(format!("Some of it was written by a clock that is ahead, and shows from {when} on."));
     }
-    let mut json = json!({ "came": told, "blocks": all, "progress": progress::json(base) });
-    json["due_ms"] = json!(progress.due_ms);
+    let json = json!({ "came": told, "blocks": all, "progress": now["progress"], "due_ms": now["due_ms"] });
     (lines.join("\n"), json)
+}
+
+/// The way to the other.
+enum Line {
+    /// From a folder to a device that listens.
+    Device(Connection),
+    /// From a folder to a pal, through a tunnel.
+    Pal(Connection, Tunnel),
+    /// From a pal to a device, which the pal dials.
+    FromPal(SocketAddr),
+}
+
+impl Line {
+    fn lay(desk: Desk<'_>, room: &Room, wanted: &Sync) -> Result<Self, Failure> {
+        let name = match wanted.with.split_once(':') {
+            Some(("pal", name)) => Some(Some(name)),
+            _ if wanted.with == "pal" => Some(None),
+            _ => None,
+        };
+        match (room, name) {
+            (Room::Folder(store, _), None) => Ok(Line::Device(connect(store, &wanted.with)?)),
+            (Room::Folder(store, _), Some(name)) => {
+                let tunnel = Tunnel::to_peers(desk.app, name)?;
+                let connection = connect_to_pal(store, tunnel.address())?;
+                Ok(Line::Pal(connection, tunnel))
+            }
+            (Room::Pal(base), None) => {
+                let address = peers::address(&wanted.with)?;
+                peers::dial(&base.pal, address)?;
+                Ok(Line::FromPal(address))
+            }
+            (Room::Pal(_), Some(_)) => {
+                let message = "a folder of this machine and a pal meet with: cloudpal db sync NAME --with pal --store DIR";
+                Err(Failure::new(Exit::Usage, message))
+            }
+        }
+    }
+
+    /// Connects again if the other has gone.
+    fn mend(&mut self, room: &Room, wanted: &Sync) -> Result<(), Failure> {
+        match (self, room) {
+            (Line::Device(line), Room::Folder(store, _)) if line.is_closed() => {
+                *line = connect(store, &wanted.with)?;
+            }
+            (Line::Pal(line, tunnel), Room::Folder(store, _)) if line.is_closed() => {
+                *line = connect_to_pal(store, tunnel.address())?;
+            }
+            // It dials again only if the peer has gone.
+            (Line::FromPal(address), Room::Pal(base)) => drop(peers::dial(&base.pal, *address)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn connect_to_pal(store: &Store, tunnel: SocketAddr) -> Result<Connection, Failure> {
+    store.connect(tunnel, &Access::Anyone).map_err(|error| {
+        let message = "the pal does not take part: is it unlocked, and this device on its network? See `cloudpal status`";
+        Failure::because(Exit::Unreachable, message, error)
+    })
 }
 
 struct Journey<'a> {
@@ -145,34 +234,26 @@ struct Journey<'a> {
     room: &'a Room,
     wanted: &'a Sync,
     stop: Stop,
-    connection: Option<Connection>,
+    line: Line,
 }
 
 impl Journey<'_> {
-    fn reconnect_or_fail(&mut self) -> Result<(), Failure> {
-        self.connection = Some(connect(&self.room.store, &self.wanted.with)?);
-        Ok(())
-    }
-
-    /// Connects again if the other has gone.
-    fn reconnect(&mut self) {
-        if self.connection.as_ref().is_some_and(Connection::is_closed)
-            && let Err(error) = self.reconnect_or_fail()
-        {
-            tracing::debug!(%error, "the other device is not back yet");
-            self.stop.wait(AGAIN);
-        }
-    }
-
-    fn run(&mut self) -> Result<(), Failure> {
+    /// Ends when nothing is missing; how it stands then.
+    fn run(&mut self) -> Result<Value, Failure> {
         let patience = Duration::from_secs(self.wanted.patience);
         let mut ticks = Ticks::new(self.desk.app.progress);
-        let (mut last, mut state) = (Instant::now(), Vec::new());
+        let (mut last, mut state) = (Instant::now(), Value::Null);
+        let look = match self.room {
+            Room::Folder(..) => LOOK,
+            Room::Pal(_) => ASK,
+        };
         loop {
-            let now = self.room.base.sync_progress();
-            let missing = missing(&self.room.base, &now);
+            let now = self.room.sync()?;
+            let missing: Vec<_> =
+                now["missing"].as_array().into_iter().flatten().filter_map(Value::as_str).map(word).collect();
+            let missing = missing.join(", ");
             if missing.is_empty() {
-                return Ok(());
+                return Ok(now);
             }
             if now != state {
                 (state, last) = (now, Instant::now());
@@ -180,60 +261,33 @@ impl Journey<'_> {
             if last.elapsed() > patience {
                 return Err(self.give_up(&missing));
             }
-            let held: u64 = state.iter().map(|progress| progress.held).sum();
-            let length: u64 = state.iter().map(|progress| progress.length).sum();
-            ticks.tell(|| format!("{held} of {length} blocks are here, {}", missing.join(", ")));
-            if self.stop.wait(LOOK) {
+            let sum = |name: &str| logs(&state).filter_map(|log| log[name].as_u64()).sum::<u64>();
+            ticks.tell(|| format!("{} of {} blocks are here, {missing}", sum("held"), sum("length")));
+            if self.stop.wait(look) {
                 return Err(Failure::new(Exit::Failed, "stopped; what came is kept, run it again to go on"));
             }
-            self.reconnect();
+            if let Err(error) = self.line.mend(self.room, self.wanted) {
+                tracing::debug!(%error, "the other device is not back yet");
+                self.stop.wait(AGAIN);
+            }
         }
     }
 
-    fn give_up(&self, missing: &[String]) -> Failure {
+    fn give_up(&self, missing: &str) -> Failure {
         let message = format!(
-            "nothing came from {} for {} s: {}. What came is kept; is the database open there, and does it know this \
-             device? Run it again to go on",
+            "nothing came from {} for {} s: {missing}. What came is kept; is the database open there, and does it know {}? \
+             Run it again to go on",
             self.wanted.with,
             self.wanted.patience,
-            missing.join(", ")
+            self.room.who()
         );
         Failure::new(Exit::Unreachable, message)
     }
-}
 
-/// What keeps two devices from having everything of each other, in words.
-fn missing(base: &Database, all: &[Progress]) -> Vec<String> {
-    let (names, me, last) = (Names::of(base), base.me(), base.progress());
-    let halted: Vec<ClientId> =
-        last.locked.iter().chain(&last.behind).map(|writer| writer.client()).collect();
-    let is_member = base.standing() != Standing::Waiting;
-    let cut: Vec<ClientId> = base
-        .members()
-        .iter()
-        .filter(|member| member.cut.is_some())
-        .map(|member| member.writer().client())
-        .collect();
-    let one = |progress: &Progress| {
-        let Progress { client, length, held, read, peers, holders, current, forked } = *progress;
-        // Nobody else follows the log of a device that is not admitted, or takes more of one that signed two histories.
-        if forked || (client == me && !is_member) {
-            return None;
+    fn end(self) {
+        if let (Line::FromPal(address), Room::Pal(base)) = (&self.line, self.room) {
+            // A peer that has gone by itself is as well.
+            peers::hang_up(&base.pal, *address).ok();
         }
-        let name = word(&names.get(client)).into_owned();
-        // Entries that wait for a key, a cut or a clock are here, though they are not read.
-        let waits = cut.contains(&client) || halted.contains(&client) || last.due_ms.is_some();
-        if peers == 0 || !current {
-            Some(format!("the other device has not said what it has of {name}"))
-        } else if held < length {
-            Some(format!("{held} of {length} blocks of {name} are here"))
-        } else if read < length && !waits {
-            Some(format!("{read} of {length} blocks of {name} are read"))
-        } else if length > 0 && holders == 0 {
-            Some(format!("the other device has not all of {name}"))
-        } else {
-            None
-        }
-    };
-    all.iter().filter_map(one).collect()
+    }
 }

@@ -1,13 +1,13 @@
-//! What people and programs read of batches, members and conflicts.
+//! What people read of batches, members and conflicts.
 
-use super::bytes::{shown, tell};
-use super::entries::of_sub;
 use super::time;
+use crate::command::data::args::At;
 use crate::failure::{Exit, Failure};
 use crate::printable::word;
-use cloudpal_base::{ClientId, Conflict, Database, Did, Dot, Edited, Member, Role, Standing, Version};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use crate::told::{part, text};
+use cloudpal_base::Dot;
+use cloudpal_serve::json;
+use serde_json::Value;
 use std::str::FromStr;
 
 /// A batch as the program prints it and takes it: `WRITER:POSITION`.
@@ -16,7 +16,7 @@ pub struct BatchId(pub Dot);
 
 impl std::fmt::Display for BatchId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.0.client, self.0.position)
+        f.write_str(&json::batch(self.0))
     }
 }
 
@@ -24,174 +24,91 @@ impl FromStr for BatchId {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let read = |text: &str| {
-            let (client, position) = text.split_once(':')?;
-            let client = ClientId::new(u64::from_str_radix(client, 16).ok()?)?;
-            Some(BatchId(Dot { client, position: position.parse().ok()? }))
-        };
-        read(text).ok_or("a batch is named as `db history` and `db watch` print it, such as 1a2b3c4d5e6f:7")
+        let wrong = "a batch is named as `db history` and `db watch` print it, such as 1a2b3c4d5e6f:7";
+        json::dot(text).map(BatchId).ok_or(wrong)
     }
 }
 
-/// What members are called.
-pub struct Names(BTreeMap<ClientId, String>);
-
-impl Names {
-    pub fn of(base: &Database) -> Self {
-        let named = |member: Member| (member.writer().client(), member.name);
-        Names(base.members().into_iter().map(named).collect())
-    }
-
-    /// Its name; its short id if it has none.
-    pub fn get(&self, client: ClientId) -> String {
-        self.0.get(&client).cloned().unwrap_or_else(|| client.to_string())
-    }
-}
-
-/// What a batch did, for programs.
-pub fn did(did: &Did) -> Value {
-    json!({
-        "batch": BatchId(did.dot).to_string(),
-        "writer": did.dot.client.to_string(),
-        "by": did.by,
-        "time_ms": did.stamp.wall_ms,
-        "edits": did.edits.iter().map(edit).collect::<Vec<_>>(),
-    })
-}
-
-fn edit(edit: &Edited) -> Value {
-    let mut told = of_sub(&edit.sub);
-    told.insert("type".into(), json!(edit.what));
-    if let Some(key) = &edit.key {
-        tell(&mut told, "key", key);
-    }
-    if let Some(value) = &edit.value {
-        tell(&mut told, "value", value);
-    }
-    told.into()
-}
-
-/// What a batch did, for people: a line for each change.
-pub fn did_lines(did: &Did) -> Vec<String> {
-    let head = format!("{}  {:<12}  {}", time::shown(did.stamp.wall_ms), word(&did.by), BatchId(did.dot));
-    let line = |edit: &Edited| {
-        let key = edit.key.as_deref().map(shown).unwrap_or_default();
-        let value = edit.value.as_deref().map(|value| format!("\t{}", shown(value))).unwrap_or_default();
-        let place = match edit.sub.name() {
+/// What a batch did: a line for each change.
+pub fn did_lines(did: &Value) -> Vec<String> {
+    let when = time::shown(did["time_ms"].as_u64().unwrap_or_default());
+    let head = format!("{when}  {:<12}  {}", word(text(did, "by")), text(did, "batch"));
+    let line = |edit: &Value| {
+        let key = part(edit, "key").unwrap_or_default();
+        let value = part(edit, "value").map(|value| format!("\t{value}")).unwrap_or_default();
+        let place = match text(edit, "sub") {
             "" => String::new(),
             name => format!("{}: ", word(name)),
         };
-        format!("{head}  {:<6}  {place}{key}{value}", edit.what)
+        format!("{head}  {:<6}  {place}{key}{value}", word(text(edit, "type")))
     };
-    did.edits.iter().map(line).collect()
+    did["edits"].as_array().into_iter().flatten().map(line).collect()
 }
 
-/// A conflict for programs; its versions are numbered from 1, the one that is shown first.
-pub fn conflict(conflict: &Conflict, names: &Names) -> Value {
-    let mut told = of_sub(&conflict.sub);
-    tell(&mut told, "key", &conflict.key);
-    if !conflict.path.is_empty() {
-        told.insert("field".into(), json!(field(conflict)));
-    }
-    let version = |(at, version): (usize, &Version)| {
-        let mut told = serde_json::Map::new();
-        told.insert("number".into(), json!(at + 1));
-        tell(&mut told, "value", &conflict.says(version));
-        told.insert("writer".into(), json!(version.dot.client.to_string()));
-        told.insert("by".into(), json!(names.get(version.dot.client)));
-        told.insert("batch".into(), json!(BatchId(version.dot).to_string()));
-        told.insert("time_ms".into(), json!(version.stamp.wall_ms));
-        Value::from(told)
-    };
-    told.insert("versions".into(), versions(conflict).enumerate().map(version).collect());
-    told.into()
-}
-
-/// A conflict for people.
-pub fn conflict_lines(conflict: &Conflict, names: &Names) -> Vec<String> {
+/// A conflict.
+pub fn conflict_lines(conflict: &Value) -> Vec<String> {
     let within =
-        if conflict.path.is_empty() { String::new() } else { format!(", field {}", word(&field(conflict))) };
-    let head = format!("{} in {}{within}:", shown(&conflict.key), word(&conflict.sub.to_string()));
-    let line = |(at, version): (usize, &Version)| {
-        let mark = if at == 0 { "shown" } else { "lost " };
-        let (by, when) = (names.get(version.dot.client), time::shown(version.stamp.wall_ms));
-        format!("  {}  {mark}  {}\t{}, {when}", at + 1, shown(&conflict.says(version)), word(&by))
+        conflict["field"].as_str().map(|field| format!(", field {}", word(field))).unwrap_or_default();
+    let key = part(conflict, "key").unwrap_or_default();
+    let head = format!("{key} in {}{within}:", sub(conflict));
+    let line = |version: &Value| {
+        let number = version["number"].as_u64().unwrap_or_default();
+        let mark = if number == 1 { "shown" } else { "lost " };
+        let when = time::shown(version["time_ms"].as_u64().unwrap_or_default());
+        let value = part(version, "value").unwrap_or_default();
+        format!("  {number}  {mark}  {value}\t{}, {when}", word(text(version, "by")))
     };
-    std::iter::once(head).chain(versions(conflict).enumerate().map(line)).collect()
+    std::iter::once(head).chain(versions(conflict).iter().map(line)).collect()
 }
 
 /// The version that is shown, then those that lost.
-pub fn versions(conflict: &Conflict) -> impl Iterator<Item = &Version> {
-    std::iter::once(&conflict.shown).chain(&conflict.lost)
+pub fn versions(conflict: &Value) -> &[Value] {
+    conflict["versions"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The field that a conflict is about: names joined by dots.
-pub fn field(conflict: &Conflict) -> String {
-    conflict.fields().map_or_else(|| "within an array".to_owned(), |names| names.join("."))
-}
-
-/// A member for programs.
-pub fn member(member: &Member, base: &Database) -> Value {
-    let client = member.writer().client();
-    json!({
-        "name": member.name,
-        "writer": client.to_string(),
-        "log": member.writer().to_string(),
-        "role": role(member),
-        "only": member.rights.scope,
-        "until_ms": member.rights.until_ms,
-        "this_device": client == base.me(),
-        "removed": member.cut.as_ref().map(|cut| json!({ "length": cut.length, "reason": cut.reason })),
-    })
-}
-
-/// A member for people.
-pub fn member_line(member: &Member, base: &Database) -> String {
-    let client = member.writer().client();
-    let mut line = format!("{client}  {:<16}  {:<8}", word(&member.name), role(member));
-    if !member.rights.scope.is_empty() {
-        line.push_str(&format!("  writes only to {}", word(&member.rights.scope.join(", "))));
+/// A sub-database, by name and kind.
+pub fn sub(of: &Value) -> String {
+    match text(of, "sub") {
+        "" => format!("the database itself ({})", word(text(of, "kind"))),
+        name => format!("{} ({})", word(name), word(text(of, "kind"))),
     }
-    if let Some(until) = member.rights.until_ms {
+}
+
+/// A member; `who` is what the one is called that is asked.
+pub fn member_line(member: &Value, who: &str) -> String {
+    let (name, role) = (word(text(member, "name")), text(member, "role"));
+    let mut line = format!("{}  {name:<16}  {role:<8}", text(member, "writer"));
+    let only: Vec<_> = member["only"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !only.is_empty() {
+        line.push_str(&format!("  writes only to {}", word(&only.join(", "))));
+    }
+    if let Some(until) = member["until_ms"].as_u64() {
         line.push_str(&format!("  until {}", time::shown(until)));
     }
-    if client == base.me() {
-        line.push_str("  this device");
+    if member["this_device"] == true {
+        line.push_str(&format!("  {who}"));
     }
-    if let Some(cut) = member.cut.as_ref().filter(|cut| !cut.reason.is_empty()) {
-        line.push_str(&format!("  {}", word(&cut.reason)));
+    match text(&member["removed"], "reason") {
+        "" => {}
+        reason => line.push_str(&format!("  {}", word(reason))),
     }
     line.trim_end().to_owned()
 }
 
-/// What a member may do, in a word.
-fn role(member: &Member) -> &'static str {
-    match (member.cut.is_some(), member.rights.role) {
-        (true, _) => "removed",
-        (false, Role::Reader) => "reader",
-        (false, Role::Writer) => "writer",
-        (false, Role::Manager) => "manager",
-    }
-}
-
-/// How this device stands, in a word.
-pub fn standing(base: &Database) -> &'static str {
-    match base.standing() {
-        Standing::Member => "member",
-        Standing::Waiting => "waiting",
-        Standing::Removed => "removed",
-    }
-}
-
 /// What to do to be admitted.
-pub fn how_to_be_admitted(name: &str, request: &str) -> String {
+pub fn how_to_be_admitted(name: &str, request: &str, at: &At) -> String {
     let name = word(name);
+    let (us, here) = match &at.store {
+        Some(_) => ("this device", " --store DIR"),
+        None => ("the pal", ""),
+    };
     format!(
         "Send this request to the owner of the database, or to a manager:\n\n  {request}\n\n\
-         They let this device in, and wait for it, on theirs:\n\n  \
-         cloudpal db members {name} admit REQUEST --name THIS-DEVICE --store DIR\n  \
+         They let {us} in, and wait for it, on theirs:\n\n  \
+         cloudpal db members {name} admit REQUEST --name NAME --store DIR\n  \
          cloudpal db listen {name} --listen 0.0.0.0:4000 --store DIR\n\n\
-         Then, here:\n\n  cloudpal db sync {name} --with THEIR-ADDRESS:4000 --store DIR"
+         Then, here:\n\n  cloudpal db sync {name} --with THEIR-ADDRESS:4000{here}\n\n\
+         If the database is at a pal, they leave out --store DIR and `listen`, and --with pal takes the place of the address."
     )
 }
 

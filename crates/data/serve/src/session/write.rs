@@ -1,14 +1,12 @@
 //! Writing. Batches that wait one behind the other are written together: each stays atomic, as all of them are, and
 //! one sync serves them all.
 
-use super::{Session, answer, read};
+use super::{Session, answer};
 use crate::code::{Code, Failure};
 use crate::service::{Service, lock, origins};
 use crate::token::Right;
 use crate::wire::{Answer, Numbered, Request, Step, Write};
-use bytes::Bytes;
 use cloudpal_base::{Batch, Durability, WriteError, WriteFault, Written};
-use std::ops::Bound;
 
 /// Changes, and bytes of keys and values, that are written together.
 const MAX_STEPS: usize = 4096;
@@ -129,19 +127,7 @@ fn together(service: &Service, writes: &[Write]) -> Vec<Result<(), Failure>> {
 fn store(service: &Service, writes: &[Write]) -> Result<Written, Failure> {
     let mut batch = Batch::new();
     for step in writes.iter().flat_map(|write| &write.steps) {
-        match step {
-            Step::Put(sub, key, value) => batch.put(sub, key.clone(), value.clone()),
-            Step::Del(sub, key) => batch.del(sub, key.clone()),
-            Step::Clear(sub, bounds) => {
-                let range = read::range(bounds);
-                batch.clear(sub, (slice(&range.from), slice(&range.to)))
-            }
-            Step::Patch(sub, key, patch) => batch.patch(sub, key.clone(), patch.clone()),
-            Step::Include(sub, key, member) => batch.include(sub, key.clone(), member.clone()),
-            Step::Exclude(sub, key, member) => batch.exclude(sub, key.clone(), member.clone()),
-            Step::Add(sub, key, delta) => batch.add(sub, key.clone(), *delta),
-            Step::Expect(sub, key, value) => batch.expect(sub, key.clone(), value.clone()),
-        };
+        step.add_to(&mut batch);
     }
     if let Some(origin) = writes.iter().rev().find_map(|write| write.origin) {
         origins::note(&mut batch, origin);
@@ -149,10 +135,6 @@ fn store(service: &Service, writes: &[Write]) -> Result<Written, Failure> {
     let durable = writes.iter().any(|write| write.durability == Durability::Durable);
     let durability = if durable { Durability::Durable } else { Durability::Relaxed };
     service.database.write(batch, durability).map_err(|error| refused(&error))
-}
-
-fn slice(bound: &Bound<Bytes>) -> Bound<&[u8]> {
-    bound.as_ref().map(|key| &key[..])
 }
 
 fn refused(error: &WriteFault) -> Failure {

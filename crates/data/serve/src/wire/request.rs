@@ -1,7 +1,7 @@
 use super::Numbered;
 use bytes::Bytes;
 use cloudpal_base::limits::{MAX_KEY, MAX_VALUE};
-use cloudpal_base::{Durability, Kind, Sub};
+use cloudpal_base::{Batch, Durability, Kind, Sub};
 use cloudpal_log::codec::{CodecError, Reader};
 
 /// Keys in one request, and changes in one batch, at most.
@@ -167,6 +167,20 @@ impl Step {
             | Step::Expect(sub, ..) => sub,
         }
     }
+
+    /// Adds it to a batch.
+    pub fn add_to(&self, batch: &mut Batch) {
+        match self {
+            Step::Put(sub, key, value) => batch.put(sub, key.clone(), value.clone()),
+            Step::Del(sub, key) => batch.del(sub, key.clone()),
+            Step::Clear(sub, bounds) => batch.clear(sub, (bounds.lower.slice(), bounds.upper.slice())),
+            Step::Patch(sub, key, patch) => batch.patch(sub, key.clone(), patch.clone()),
+            Step::Include(sub, key, member) => batch.include(sub, key.clone(), member.clone()),
+            Step::Exclude(sub, key, member) => batch.exclude(sub, key.clone(), member.clone()),
+            Step::Add(sub, key, delta) => batch.add(sub, key.clone(), *delta),
+            Step::Expect(sub, key, value) => batch.expect(sub, key.clone(), value.clone()),
+        };
+    }
 }
 
 /// One end of a range.
@@ -179,6 +193,16 @@ pub enum Bound {
     Excluding(Bytes),
     /// With this key.
     Including(Bytes),
+}
+
+impl Bound {
+    fn slice(&self) -> std::ops::Bound<&[u8]> {
+        match self {
+            Bound::Open => std::ops::Bound::Unbounded,
+            Bound::Excluding(key) => std::ops::Bound::Excluded(key),
+            Bound::Including(key) => std::ops::Bound::Included(key),
+        }
+    }
 }
 
 impl From<Bound> for std::ops::Bound<Bytes> {

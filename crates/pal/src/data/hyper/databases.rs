@@ -1,7 +1,8 @@
 //! `/v1/databases`: making and joining databases, their members, past and tokens, for the owner; and beside that what apps and
 //! devices with a token use, too ([`cloudpal_serve`]).
 
-use super::logs::parsed;
+use super::body::whole;
+use super::logs::{from_json, parsed};
 use super::{Hyper, Problem, UPLOAD};
 use axum::body::Body;
 use axum::extract::{FromRef, Path, Query, Request, State};
@@ -12,7 +13,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use cloudpal_base::{Database, Sub};
-use cloudpal_serve::owner::{self, Admission, Made, OwnerError, TokenWish};
+use cloudpal_serve::owner::{self, Admission, Made, OwnerError, Search, TokenWish};
 use cloudpal_serve::{Directory, Encoding, Owner, Place, Service, json as told};
 use cloudpal_shelf::Key;
 use futures::FutureExt as _;
@@ -25,6 +26,8 @@ use tokio::time::{Instant, timeout};
 
 /// Batches of one answer, at most.
 const BATCHES: usize = 100;
+/// Bytes of the keys of one request, as JSON.
+const MAX_KEYS: usize = 4 << 20;
 /// The longest a request waits for a change.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Whoever has not sent all of what is to be written after so long is given up.
@@ -43,10 +46,15 @@ where
         .route("/v1/databases/{database}/batches", get(batches))
         .route("/v1/databases/{database}/history/{*key}", get(history))
         .route("/v1/databases/{database}/past/{*key}", get(past))
+        .route("/v1/databases/{database}/values", post(values))
+        .route("/v1/databases/{database}/index", post(index))
+        .route("/v1/databases/{database}/find", post(find))
         .route("/v1/databases/{database}/undo", post(undo))
         .route("/v1/databases/{database}/admit", post(admit))
         .route("/v1/databases/{database}/remove", post(remove))
         .route("/v1/databases/{database}/renew", post(renew))
+        .route("/v1/databases/{database}/checkpoint", post(checkpoint))
+        .route("/v1/databases/{database}/forget", post(forget))
         .route("/v1/databases/{database}/tokens", get(tokens).post(add_token))
         .route("/v1/databases/{database}/tokens/{id}", delete(revoke_token))
         .layer(middleware::from_fn(only_owner));
@@ -236,6 +244,59 @@ async fn past(
     }
 }
 
+/// What of a sub-database.
+#[derive(Deserialize)]
+struct Of<T> {
+    #[serde(flatten)]
+    place: Place,
+    #[serde(flatten)]
+    what: T,
+}
+
+/// Keys in base64.
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<String>,
+}
+
+async fn values(
+    State(hyper): State<Hyper>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let bytes = whole(body, MAX_KEYS).await?;
+    let wanted: Of<Keys> = from_json(&bytes)?;
+    let sub = wanted.place.sub()?;
+    let key = |text: &String| Encoding::Base64url.key(text);
+    let keys = wanted.what.keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+    hyper.told(&name, move |base| owner::values(base, &sub, &keys)).await
+}
+
+#[derive(Deserialize)]
+struct Field {
+    path: String,
+}
+
+async fn index(
+    State(hyper): State<Hyper>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let wanted: Of<Field> = parsed(body).await?;
+    let (sub, path) = (wanted.place.sub()?, wanted.what.path);
+    hyper.told(&name, move |base| owner::index(base, &sub, &path)).await
+}
+
+async fn find(
+    State(hyper): State<Hyper>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let wanted: Of<Search> = parsed(body).await?;
+    let sub = wanted.place.sub()?;
+    hyper.told(&name, move |base| owner::find(base, &sub, &wanted.what)).await
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Undo {
@@ -280,6 +341,26 @@ async fn remove(
 
 async fn renew(State(hyper): State<Hyper>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     hyper.run(move |shelf| Ok(Json(told::about(shelf.bases.renew(&name)?.database())))).await
+}
+
+async fn checkpoint(State(hyper): State<Hyper>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    hyper.told(&name, owner::checkpoint).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forget {
+    /// Seconds of history that stay.
+    keep_s: u64,
+}
+
+async fn forget(
+    State(hyper): State<Hyper>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let Forget { keep_s } = parsed(body).await?;
+    hyper.told(&name, move |base| owner::forget(base, Duration::from_secs(keep_s))).await
 }
 
 async fn tokens(State(hyper): State<Hyper>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {

@@ -113,8 +113,12 @@ pub async fn made(hyper: &Hyper, kind: Kind, body: Body) -> Result<Response, Pro
 
 /// A small JSON body.
 pub async fn parsed<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Problem> {
-    let bytes = whole(body, 64 << 10).await?;
-    serde_json::from_slice(&bytes)
+    from_json(&whole(body, 64 << 10).await?)
+}
+
+/// What JSON says.
+pub fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
         .map_err(|error| Problem::usage(format!("the request's JSON is not understood: {error}")))
 }
 

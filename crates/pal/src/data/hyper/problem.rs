@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use cloudpal_base::{HistoryError, MemberError, OpenError, WriteError, WriteFault};
+use cloudpal_base::{CheckpointError, HistoryError, MemberError, OpenError, WriteError, WriteFault};
 use cloudpal_bee::ReadError as BeeReadError;
 use cloudpal_drive::{PathError, ReadError as DriveReadError};
 use cloudpal_log::{FeedError, StorageError};
@@ -190,6 +190,7 @@ fn of_database(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static st
             OwnerError::Write(error) => of_database(error),
             OwnerError::Member(error) => of_database(error),
             OwnerError::History(error) => of_database(error),
+            OwnerError::Checkpoint(error) => of_database(error),
             OwnerError::Book(error) => of_database(error),
             _ => None,
         };
@@ -216,6 +217,14 @@ fn of_database(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static st
         return match error {
             HistoryError::Unknown { .. } => Some((StatusCode::NOT_FOUND, "not_found")),
             HistoryError::Write(error) => of_database(error),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<CheckpointError>() {
+        return match error {
+            CheckpointError::Refused(error) => refused(error),
+            CheckpointError::Open(error) => of_database(error),
+            CheckpointError::None => Some((StatusCode::NOT_FOUND, "not_found")),
             _ => None,
         };
     }

@@ -1,6 +1,7 @@
 //! The interface as a program on one of the owner's devices meets it, over real HTTP on the loopback.
 
 mod databases;
+mod program;
 
 use super::*;
 use crate::data::guard::Guard;

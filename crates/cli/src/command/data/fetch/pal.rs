@@ -14,7 +14,7 @@ use crate::told::text;
 use cloudpal_shelf::Key;
 use cloudpal_shelf::Kind;
 use serde_json::{Value, json};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -31,7 +31,7 @@ pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch, stop: &Stop, pal: &Remote
         let message = "a pal is not on the DHT; --dht goes with --store DIR";
         return Err(Failure::new(Exit::Usage, message));
     };
-    let peer = address(from)?;
+    let peer = peers::address(from)?;
     let name = copy(pal, kind, wanted)?;
     desk.app.progress.step(&format!("{} connects to {from}", pal.name));
     peers::dial(pal, peer)?;
@@ -43,17 +43,6 @@ pub fn run(desk: Desk<'_>, kind: Kind, wanted: &Fetch, stop: &Stop, pal: &Remote
     // A peer that has gone by itself is as well.
     peers::hang_up(pal, peer).ok();
     done
-}
-
-/// Looked up here: a pal takes addresses only.
-fn address(from: &str) -> Result<SocketAddr, Failure> {
-    let found = from.to_socket_addrs().map_err(|error| {
-        Failure::because(Exit::Usage, format!("`{from}` is no address, such as 192.0.2.7:4000"), error)
-    })?;
-    found
-        .into_iter()
-        .next()
-        .ok_or_else(|| Failure::new(Exit::Unreachable, format!("{from} has no address; is the name right?")))
 }
 
 /// The name of the copy at the pal: begun before, or now.

@@ -1,20 +1,19 @@
 //! The command line of `cloudpal db serve` and `cloudpal db token`.
 
-use clap::{Args, Subcommand, ValueHint};
-use std::path::PathBuf;
+use crate::command::data::args::At;
+use clap::{Args, Subcommand};
 
 /// A database to serve.
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
     /// Its name
     pub name: String,
-    /// Where to wait, such as 127.0.0.1:7700; port 0 takes any free one and prints it. There is no encryption on the
-    /// way: across machines use your private network
+    /// With --store: where to wait, such as 127.0.0.1:7700; port 0 takes any free one and prints it. There is no encryption
+    /// on the way: across machines use your private network
     #[arg(long, value_name = "ADDR")]
-    pub listen: String,
-    /// The folder that holds it
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub store: PathBuf,
+    pub listen: Option<String>,
+    #[command(flatten)]
+    pub at: At,
 }
 
 /// What to do with tokens. They can be added and revoked while the database is served.
@@ -39,9 +38,8 @@ pub struct Tokens {
     /// The database's name
     #[arg(long = "of", value_name = "NAME")]
     pub name: String,
-    /// The folder that holds it
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub store: PathBuf,
+    #[command(flatten)]
+    pub at: At,
 }
 
 /// A token to make.

@@ -1,20 +1,24 @@
-//! `cloudpal db serve`: a database for programs and pages, until Ctrl-C.
+//! `cloudpal db serve`: a database for programs and pages, until Ctrl-C. A pal serves by itself.
 
 pub mod args;
 pub mod token;
 
+use super::room::House;
 use crate::command::data::Desk;
 use crate::failure::{Exit, Failure};
-use crate::local;
 use crate::local::failure::failed as opened;
 use crate::local::stop::Stop;
+use crate::printable::word;
+use crate::remote::Remote;
+use crate::remote::databases::RemoteBase;
+use crate::remote::http::path;
 use crate::terminal::Report;
 use args::Serve;
 use cloudpal_base::Database;
 use cloudpal_serve::token::Book;
 use cloudpal_serve::{Databases, Limits, Service};
+use cloudpal_store::Store;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -24,38 +28,63 @@ use tokio::sync::oneshot;
 /// How long one wait for the signal takes; another follows.
 const A_WHILE: Duration = Duration::from_secs(3600);
 
+/// Serves a database of a folder, or says where a pal serves one of its own.
 pub fn run(desk: Desk<'_>, wish: &Serve) -> Result<(), Failure> {
     // First, so that the threads of the store and of the runtime leave the signals to us.
     let stop = Stop::catch()?;
-    if !local::has_store(&wish.store) {
-        let message = format!(
-            "there is no data in {} yet; make a database with: cloudpal db create",
-            wish.store.display()
-        );
-        return Err(Failure::new(Exit::NotFound, message));
+    match (House::open(desk, &wish.at)?, &wish.listen) {
+        (House::Folder(store), Some(listen)) => folder(desk, wish, &stop, &store, listen),
+        (House::Folder(_), None) => {
+            let message = "say where to wait with --listen ADDR, such as 127.0.0.1:7700";
+            Err(Failure::new(Exit::Usage, message))
+        }
+        (House::Pal(_), Some(_)) => {
+            let message = "a pal serves its databases by itself; without --listen this says where";
+            Err(Failure::new(Exit::Usage, message))
+        }
+        (House::Pal(pal), None) => at_the_pal(desk, &wish.name, pal),
     }
-    let shelf = local::open(desk.app.person, &wish.store)?;
-    let database = Database::open(shelf.store(), &wish.name).map_err(opened)?;
+}
+
+fn at_the_pal(desk: Desk<'_>, name: &str, pal: Remote) -> Result<(), Failure> {
+    let url = format!("{}{}", pal.url, path(&["v1", "databases", name], None));
+    // So that a mistyped name is told.
+    let about = RemoteBase::new(pal, name).sync()?;
+    let text = format!(
+        "{} is served at {url} to the devices of the pal's network, and to pages that hold a token (`cloudpal db token`), whenever \
+         the pal is awake and unlocked.",
+        word(name)
+    );
+    desk.terminal.print(&Report::new(text, json!({ "url": url, "key": about["key"] })))
+}
+
+fn folder(desk: Desk<'_>, wish: &Serve, stop: &Stop, store: &Store, listen: &str) -> Result<(), Failure> {
+    let database = Database::open(store, &wish.name).map_err(opened)?;
     let failed = |error| Failure::lift(Exit::Failed, error);
-    let service =
-        Service::new(database.clone(), book(&wish.store, &wish.name), Limits::default()).map_err(failed)?;
+    let dir = wish.at.store.as_deref().unwrap_or(Path::new("."));
+    let book = Book::beside(dir, &wish.name);
+    let service = Service::new(database.clone(), book, Limits::default()).map_err(failed)?;
     let databases = Databases::from([(wish.name.clone(), service)]);
-    serve(desk, wish, databases, &stop)?;
-    database.close().map_err(|error| Failure::lift(Exit::Failed, error))?;
-    Ok(shelf.close()?)
+    serve(desk, wish, listen, databases, stop)?;
+    database.close().map_err(opened)?;
+    store.close().map_err(opened)
 }
 
 /// The address is printed once it can be reached.
-fn serve(desk: Desk<'_>, wish: &Serve, databases: Databases, stop: &Stop) -> Result<(), Failure> {
+fn serve(
+    desk: Desk<'_>,
+    wish: &Serve,
+    listen: &str,
+    databases: Databases,
+    stop: &Stop,
+) -> Result<(), Failure> {
     let failed = |error| {
-        let message = format!(
-            "cannot listen on {}; is the address one of this machine, and the port free?",
-            wish.listen
-        );
+        let message =
+            format!("cannot listen on {listen}; is the address one of this machine, and the port free?");
         Failure::because(Exit::Failed, message, error)
     };
     let runtime = Runtime::new().map_err(failed)?;
-    let listener = runtime.block_on(TcpListener::bind(&wish.listen)).map_err(failed)?;
+    let listener = runtime.block_on(TcpListener::bind(listen)).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let url = format!("http://{address}/v1/databases/{}", wish.name);
     let text = format!("{} is served at {url} until Ctrl-C, to holders of its tokens.", wish.name);
@@ -70,11 +99,4 @@ fn serve(desk: Desk<'_>, wish: &Serve, databases: Databases, stop: &Stop) -> Res
     // What is being written is written; connections that wait for nothing are dropped.
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(())
-}
-
-/// The tokens of a database, beside the store: they can be changed while it is served. Names hold any character, so the
-/// file is called by their hash.
-fn book(store: &Path, name: &str) -> Book {
-    let hash = hex::encode(Sha256::digest(name.as_bytes()));
-    Book::at(store.join("tokens").join(format!("{hash}.json")))
 }

@@ -6,15 +6,14 @@ use crate::command::data::Desk;
 use crate::command::data::ticks::Ticks;
 use crate::command::db::args::{Export, Import};
 use crate::command::db::bytes::shown;
-use crate::command::db::entries::of_sub;
 use crate::command::db::room::Room;
 use crate::failure::{Exit, Failure};
-use crate::local::failure::failed;
 use crate::printable::word;
 use crate::terminal::Report;
 use bytes::Bytes;
 use cloudpal_base::{Kind, Range, limits};
 use cloudpal_leveldb::{Folder, OpenError, Unfinished, WriteError, Writer};
+use cloudpal_serve::json;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,7 +24,7 @@ pub fn import(desk: Desk<'_>, wanted: &Import, dir: &Path) -> Result<(), Failure
     let sub = room.sub(&wanted.part, Kind::Register)?;
     let folder = Folder::open(dir).map_err(|error| Failure::lift(exit(&error), error))?;
     let keys = check(desk, &folder)?;
-    let mut importer = Importer::new(desk, &room.base);
+    let mut importer = Importer::new(desk, &room);
     let done = each(&folder, |key, value| {
         importer.put(&sub, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))
     });
@@ -45,15 +44,15 @@ pub fn import(desk: Desk<'_>, wanted: &Import, dir: &Path) -> Result<(), Failure
         tally.written,
         tally.same
     );
-    folder.unfinished().iter().for_each(|end| text.push_str(&told(end)));
-    let mut json = of_sub(&sub);
-    json.insert("keys".into(), json!(keys));
-    json.insert("written".into(), json!(tally.written));
-    json.insert("same".into(), json!(tally.same));
-    json.insert("batches".into(), json!(tally.batches));
-    json.insert("tables".into(), json!(folder.tables()));
-    json.insert("unfinished".into(), folder.unfinished().iter().map(unfinished).collect());
-    room.finish(desk, &Report::new(text, json.into()))
+    folder.unfinished().iter().for_each(|end| text.push_str(&cut_off(end)));
+    let mut told = json::sub(&sub);
+    told.insert("keys".into(), json!(keys));
+    told.insert("written".into(), json!(tally.written));
+    told.insert("same".into(), json!(tally.same));
+    told.insert("batches".into(), json!(tally.batches));
+    told.insert("tables".into(), json!(folder.tables()));
+    told.insert("unfinished".into(), folder.unfinished().iter().map(unfinished).collect());
+    room.finish(desk, &Report::new(text, told.into()))
 }
 
 /// Reads all of a folder, and counts its keys: that nothing is damaged, and nothing larger than a database takes.
@@ -100,7 +99,7 @@ const fn exit(error: &OpenError) -> Exit {
     }
 }
 
-fn told(end: &Unfinished) -> String {
+fn cut_off(end: &Unfinished) -> String {
     format!(
         " The last {} bytes of {} are a write that was never finished; they are left out.",
         end.bytes,
@@ -116,12 +115,11 @@ fn unfinished(end: &Unfinished) -> Value {
 pub fn export(desk: Desk<'_>, wanted: &Export, dir: &Path) -> Result<(), Failure> {
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
     let sub = room.sub(&wanted.part, Kind::Register)?;
-    let snapshot = room.base.snapshot();
-    let conflicts = room.base.conflicts(&sub).map_err(failed)?.len() as u64;
+    let conflicts = room.conflicts(&sub)?.len() as u64;
     let mut writer = Writer::create(dir).map_err(unwritten)?;
     let mut ticks = Ticks::new(desk.app.progress);
     let (mut keys, mut failure) = (0_u64, None);
-    let scanned = snapshot.scan(&sub, &Range::default(), &mut |key, value| {
+    room.scan(&sub, &Range::default(), &mut |key, value| {
         keys += 1;
         ticks.tell(|| format!("{} exported", count_keys(keys)));
         match writer.put(key, value) {
@@ -131,20 +129,18 @@ pub fn export(desk: Desk<'_>, wanted: &Export, dir: &Path) -> Result<(), Failure
                 ControlFlow::Break(())
             }
         }
-    });
-    scanned.map_err(failed)?;
+    })?;
     failure.map_or(Ok(()), |error| Err(unwritten(error)))?;
     let written = writer.finish().map_err(unwritten)?;
-    drop(snapshot);
     let place = word(&dir.display().to_string()).into_owned();
     let text = format!("{place} has {} of {sub}.{}", count_keys(written.keys), left_out(conflicts));
-    let mut json = of_sub(&sub);
-    json.insert("folder".into(), json!(dir));
-    json.insert("keys".into(), json!(written.keys));
-    json.insert("tables".into(), json!(written.tables));
-    json.insert("bytes".into(), json!(written.bytes));
-    json.insert("conflicts_left_out".into(), json!(conflicts));
-    room.finish(desk, &Report::new(text, json.into()))
+    let mut told = json::sub(&sub);
+    told.insert("folder".into(), json!(dir));
+    told.insert("keys".into(), json!(written.keys));
+    told.insert("tables".into(), json!(written.tables));
+    told.insert("bytes".into(), json!(written.bytes));
+    told.insert("conflicts_left_out".into(), json!(conflicts));
+    room.finish(desk, &Report::new(text, told.into()))
 }
 
 fn unwritten(error: WriteError) -> Failure {

@@ -3,7 +3,6 @@
 
 use super::writer::Importer;
 use crate::command::db::args::Part;
-use crate::command::db::bytes::tell;
 use crate::command::db::room::Room;
 use crate::failure::{Exit, Failure};
 use crate::printable;
@@ -11,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cloudpal_base::{Kind, Sub, limits};
+use cloudpal_serve::json::tell;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, Read, Write};

@@ -13,7 +13,6 @@ use crate::command::data::Desk;
 use crate::command::data::logs::open as open_source;
 use crate::command::data::ticks::Ticks;
 use crate::failure::{Exit, Failure};
-use crate::local::failure::failed;
 use crate::terminal::Report;
 use crate::told::count;
 use cloudpal_base::{Kind, Range, Sub};
@@ -34,7 +33,7 @@ pub fn import(desk: Desk<'_>, wanted: &Import) -> Result<(), Failure> {
     }
     let mut source = open_source(wanted.from.as_deref())?;
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
-    let mut importer = Importer::new(desk, &room.base);
+    let mut importer = Importer::new(desk, &room);
     let done = lines::read(&mut source, &room, &wanted.part, &mut importer);
     // What was whole before the fault is kept.
     let done = importer.end().and_then(|tally| done.map(|()| tally));
@@ -61,28 +60,25 @@ pub fn export(desk: Desk<'_>, wanted: &Export) -> Result<(), Failure> {
         return folder::export(desk, wanted, dir);
     }
     let room = Room::open(desk, &wanted.name, &wanted.at)?;
-    let snapshot = room.base.snapshot();
     let subs = subs(&room, &wanted.part)?;
     let mut conflicts = 0;
     for sub in &subs {
-        conflicts += room.base.conflicts(sub).map_err(failed)?.len() as u64;
+        conflicts += room.conflicts(sub)?.len() as u64;
     }
     let mut ticks = Ticks::new(desk.app.progress);
     let mut keys = 0_u64;
     let mut write_all = |out: &mut dyn Write| -> Result<(), Failure> {
         for sub in &subs {
             let mut unwritten = None;
-            snapshot
-                .scan(sub, &Range::default(), &mut |key, value| {
-                    if let Err(error) = lines::write(out, sub, key, value) {
-                        unwritten = Some(error);
-                        return ControlFlow::Break(());
-                    }
-                    keys += 1;
-                    ticks.tell(|| format!("{} exported", count_keys(keys)));
-                    ControlFlow::Continue(())
-                })
-                .map_err(failed)?;
+            room.scan(sub, &Range::default(), &mut |key, value| {
+                if let Err(error) = lines::write(out, sub, key, value) {
+                    unwritten = Some(error);
+                    return ControlFlow::Break(());
+                }
+                keys += 1;
+                ticks.tell(|| format!("{} exported", count_keys(keys)));
+                ControlFlow::Continue(())
+            })?;
             unwritten.map_or(Ok(()), |error| Err(unprinted(error)))?;
         }
         out.flush().map_err(unprinted)
@@ -91,7 +87,6 @@ pub fn export(desk: Desk<'_>, wanted: &Export) -> Result<(), Failure> {
         Some(file) => into_file(file, &mut write_all)?,
         None => write_all(&mut BufWriter::new(io::stdout().lock()))?,
     }
-    drop(snapshot);
     room.close()?;
     let kept = left_out(conflicts);
     match &wanted.file {
@@ -122,7 +117,7 @@ fn left_out(conflicts: u64) -> String {
 
 fn subs(room: &Room, part: &Part) -> Result<Vec<Sub>, Failure> {
     match (&part.sub, part.kind) {
-        (None, None) => room.base.snapshot().subs().map_err(failed),
+        (None, None) => room.subs(),
         _ => Ok(vec![room.sub(part, Kind::Register)?]),
     }
 }

@@ -1,12 +1,14 @@
 use crate::command::data::Desk;
 use crate::command::data::ticks::Ticks;
+use crate::command::db::args::Lasting;
+use crate::command::db::room::Room;
 use crate::failure::Failure;
-use crate::local::failure::failed;
 use crate::told::count;
 use bytes::Bytes;
-use cloudpal_base::{Batch, Database, Durability, Kind, Snapshot, Sub};
+use cloudpal_base::{Kind, Sub};
+use cloudpal_serve::wire::Step;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One batch holds at most so many bytes and keys.
 const BATCH_BYTES: usize = 4 << 20;
@@ -22,83 +24,33 @@ pub struct Tally {
 
 /// Writes keys in batches.
 pub struct Importer<'a> {
-    base: &'a Database,
-    /// What the keys show, as of the batch before.
-    view: Snapshot,
-    batch: Batch,
-    /// What the batch makes keys show.
-    coming: HashMap<(Sub, Bytes), Bytes>,
+    room: &'a Room,
+    /// What is to be written next, each key once.
+    coming: Vec<Coming>,
+    keys: BTreeSet<(Sub, Bytes)>,
     bytes: usize,
     tally: Tally,
     ticks: Ticks<'a>,
 }
 
-impl<'a> Importer<'a> {
-    pub fn new(desk: Desk<'a>, base: &'a Database) -> Self {
-        Importer {
-            base,
-            view: base.snapshot(),
-            batch: Batch::new(),
-            coming: HashMap::new(),
-            bytes: 0,
-            tally: Tally::default(),
-            ticks: Ticks::new(desk.app.progress),
-        }
-    }
-
-    /// Makes `key` show `value`, if it does not.
-    pub fn put(&mut self, sub: &Sub, key: Bytes, value: Bytes) -> Result<(), Failure> {
-        let place = (sub.clone(), key.clone());
-        let shows = match self.coming.get(&place) {
-            Some(value) => Some(value.clone()),
-            None => self.view.get(sub, &key).map_err(failed)?,
-        };
-        if shows.as_ref() == Some(&value) {
-            self.tally.same += 1;
-            return Ok(());
-        }
-        edit(&mut self.batch, sub, &key, &value);
-        self.bytes += key.len() + value.len();
-        self.coming.insert(place, value);
-        if self.bytes >= BATCH_BYTES || self.coming.len() >= BATCH_KEYS {
-            self.flush()?;
-        }
-        let Tally { written, same, .. } = self.tally;
-        self.ticks.tell(|| format!("{} written, {same} showed the same", count(written, "key")));
-        Ok(())
-    }
-
-    /// Writes what is left, and makes all of it last.
-    pub fn end(mut self) -> Result<Tally, Failure> {
-        self.flush()?;
-        self.base.sync().map_err(failed)?;
-        Ok(self.tally)
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let batch = std::mem::take(&mut self.batch);
-        self.base.write(batch, Durability::Relaxed).map_err(failed)?;
-        self.tally.written += self.coming.len() as u64;
-        self.tally.batches += 1;
-        self.coming.clear();
-        self.bytes = 0;
-        self.view = self.base.snapshot();
-        Ok(())
-    }
+/// A key, and what it is to show.
+struct Coming {
+    sub: Sub,
+    key: Bytes,
+    value: Bytes,
 }
 
-fn edit(batch: &mut Batch, sub: &Sub, key: &Bytes, value: &Bytes) {
-    let bare = if sub.kind() == Kind::Set { no_text(value) } else { None };
-    match bare {
-        None => drop(batch.put(sub, key.clone(), value.clone())),
-        // A set is put as texts; members that are none are taken in one by one.
-        Some((texts, others)) => {
-            batch.put(sub, key.clone(), texts);
-            for member in others {
-                batch.include(sub, key.clone(), member);
+impl Coming {
+    fn steps(self) -> Vec<Step> {
+        let Coming { sub, key, value } = self;
+        let bare = if sub.kind() == Kind::Set { no_text(&value) } else { None };
+        match bare {
+            None => vec![Step::Put(sub, key, value)],
+            // A set is put as texts; members that are none are taken in one by one.
+            Some((texts, others)) => {
+                let include = |member: Vec<u8>| Step::Include(sub.clone(), key.clone(), member.into());
+                let put = Step::Put(sub.clone(), key.clone(), texts);
+                std::iter::once(put).chain(others.into_iter().map(include)).collect()
             }
         }
     }
@@ -111,4 +63,66 @@ fn no_text(value: &[u8]) -> Option<(Bytes, Vec<Vec<u8>>)> {
     let bytes = |member: &Value| hex::decode(member.get("hex")?.as_str()?).ok();
     let others: Vec<Vec<u8>> = others.iter().map(bytes).collect::<Option<_>>()?;
     (!others.is_empty()).then(|| (Value::from(texts).to_string().into(), others))
+}
+
+impl<'a> Importer<'a> {
+    pub fn new(desk: Desk<'a>, room: &'a Room) -> Self {
+        let (coming, keys, bytes, tally) = Default::default();
+        Importer { room, coming, keys, bytes, tally, ticks: Ticks::new(desk.app.progress) }
+    }
+
+    /// Makes `key` show `value`, if it does not.
+    pub fn put(&mut self, sub: &Sub, key: Bytes, value: Bytes) -> Result<(), Failure> {
+        if !self.keys.insert((sub.clone(), key.clone())) {
+            self.flush()?;
+            self.keys.insert((sub.clone(), key.clone()));
+        }
+        self.bytes += key.len() + value.len();
+        self.coming.push(Coming { sub: sub.clone(), key, value });
+        if self.bytes >= BATCH_BYTES || self.coming.len() >= BATCH_KEYS {
+            self.flush()?;
+        }
+        let Tally { written, same, .. } = self.tally;
+        self.ticks.tell(|| format!("{} written, {same} showed the same", count(written, "key")));
+        Ok(())
+    }
+
+    /// Writes what is left. All of it lasts when this returns.
+    pub fn end(mut self) -> Result<Tally, Failure> {
+        self.flush()?;
+        Ok(self.tally)
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let coming = std::mem::take(&mut self.coming);
+        self.keys.clear();
+        self.bytes = 0;
+        let different = self.different(coming)?;
+        if !different.is_empty() {
+            self.tally.written += different.len() as u64;
+            self.tally.batches += 1;
+            let steps: Vec<_> = different.into_iter().flat_map(Coming::steps).collect();
+            self.room.write(&steps, Lasting { durable: true })?;
+        }
+        Ok(())
+    }
+
+    /// Without what shows the same already.
+    fn different(&mut self, coming: Vec<Coming>) -> Result<Vec<Coming>, Failure> {
+        let mut places: BTreeMap<&Sub, Vec<usize>> = BTreeMap::new();
+        for (at, one) in coming.iter().enumerate() {
+            places.entry(&one.sub).or_default().push(at);
+        }
+        let mut same = BTreeSet::new();
+        for (sub, places) in places {
+            let keys: Vec<_> = places.iter().map(|at| coming[*at].key.clone()).collect();
+            let shown = self.room.values(sub, &keys)?;
+            let equal =
+                places.iter().zip(shown).filter(|(at, shown)| shown.as_ref() == Some(&coming[**at].value));
+            same.extend(equal.map(|(at, _)| *at));
+        }
+        self.tally.same += same.len() as u64;
+        let is_new = |(at, one): (usize, Coming)| (!same.contains(&at)).then_some(one);
+        Ok(coming.into_iter().enumerate().filter_map(is_new).collect())
+    }
 }
