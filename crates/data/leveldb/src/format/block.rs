@@ -208,7 +208,9 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn walk(contents: Vec<u8>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BlockFault> {
+    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn walk(contents: Vec<u8>) -> Result<Entries, BlockFault> {
         let mut cursor = BlockCursor::new(Block::new(contents)?);
         let mut entries = Vec::new();
         while cursor.advance()? {
