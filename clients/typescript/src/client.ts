@@ -7,7 +7,7 @@ import { Outbox } from './outbox.js'
 import { MemoryQueue, type Queue } from './queue/queue.js'
 import { Receipt, type WritePromise } from './receipt.js'
 import { readConflict, readMember, type Member, type RawConflict } from './told.js'
-import { request, writeBounds, writeSub, type Bounds, type RawChange, type Step, type Sub } from './wire/messages.js'
+import { request, writeBounds, writeSub, writeWriter, type Bounds, type RawChange, type Step, type Sub } from './wire/messages.js'
 import type { Reader } from './wire/reader.js'
 
 /** Where to keep writes while the server is not reached. */
@@ -49,6 +49,20 @@ export interface ScanOptions {
   readonly reverse: boolean
   readonly values: boolean
   readonly limit: number
+}
+
+/** What to find by an index. Bounds are JSON. */
+export interface FindOptions {
+  readonly bounds: Bounds
+  readonly after: Uint8Array | undefined
+  readonly reverse: boolean
+  readonly limit: number
+}
+
+/** A version of a conflict, by where it lies. */
+export interface Place {
+  readonly writer: string
+  readonly position: number
 }
 
 /** Bytes after which a page of a scan ends. */
@@ -193,6 +207,44 @@ export class Client extends EventEmitter<ClientEvents> {
   conflicts(sub: Sub): Promise<RawConflict[]> {
     const fill = (writer: Parameters<typeof writeSub>[0]) => { writeSub(writer, sub) }
     return this.#connection.ask(request.conflicts, fill, (reader) => reader.array(() => readConflict(reader)), { again: true })
+  }
+
+  /** A page of keys and values by an indexed field, and the place in the index behind it. */
+  find(sub: Sub, path: string, { bounds, after, reverse, limit }: FindOptions): Promise<Page & { place: Uint8Array }> {
+    return this.#connection.ask(request.find, (writer) => {
+      writer.uint(0)
+      writeSub(writer, sub)
+      writer.string(path)
+      writeBounds(writer, bounds)
+      writer.byte(after === undefined ? 0 : 1)
+      if (after !== undefined) writer.buffer(after)
+      writer.byte((reverse ? 1 : 0) | 2)
+      writer.uint(limit)
+      writer.uint(PAGE)
+    }, (reader) => ({ place: reader.buffer(), ...page(reader, true) }), { again: true })
+  }
+
+  /** Settles a conflict, unless it has other versions by now than those that were seen. */
+  resolve(
+    sub: Sub,
+    { key, path, versions }: { key: Uint8Array; path: Uint8Array; versions: readonly Place[] },
+    choice: { keep: Place } | { value: Uint8Array }
+  ): Promise<void> {
+    const writePlace = (writer: Parameters<typeof writeSub>[0], { writer: id, position }: Place) => {
+      writeWriter(writer, id)
+      writer.uint(position)
+    }
+    return this.#connection.ask(request.resolve, (writer) => {
+      writeSub(writer, sub)
+      writer.buffer(key)
+      writer.buffer(path)
+      writer.uint(versions.length)
+      for (const version of versions) writePlace(writer, version)
+      writer.byte('keep' in choice ? 0 : 1)
+      if ('keep' in choice) writePlace(writer, choice.keep)
+      else writer.buffer(choice.value)
+      writer.byte(1)
+    }, nothing)
   }
 
   members(): Promise<Member[]> {

@@ -40,13 +40,34 @@ export type Change<K, V> = Origin & (
   | { readonly type: 'clear'; readonly gte: K; readonly lt: K | undefined; readonly key: undefined; readonly value: undefined }
 )
 
+/** What one of several concurrent writers left. */
+export interface Version<V> extends Origin {
+  readonly value: V
+  /** Where it lies in its writer's log. */
+  readonly position: number
+}
+
+/** A scalar of a document, by which an index finds it. */
+export type Term = string | number | boolean | null
+
+/** Which part of an index, in its order: null, false, true, numbers, texts. */
+export interface FindRange {
+  gt?: Term
+  gte?: Term
+  lt?: Term
+  lte?: Term
+  reverse?: boolean
+  /** Entries at most. Default: all. */
+  limit?: number
+}
+
 /** What concurrent writes left in one place. */
 export interface Conflict<K, V> {
   readonly key: K
   /** The field of a document, as the database names it; empty for registers. */
   readonly path: Uint8Array
   /** The version that is shown, then those that lost. */
-  readonly versions: readonly (Origin & { readonly value: V })[]
+  readonly versions: readonly Version<V>[]
 }
 
 /** Where the receipt of a write travels through abstract-level to the private methods. */
@@ -161,10 +182,51 @@ export class CloudpalLevel<K = string, V = string> extends AbstractLevel<Uint8Ar
     }))
   }
 
-  /** Ends the conflicts of a key: `value` is what counts from now on, of a document the whole of it. */
-  resolve({ key }: Pick<Conflict<K, V>, 'key'>, value: V): WritePromise {
-    // Of a document only what differs is written; deleted first, all of it does.
-    return this.batch([{ type: 'del', key }, { type: 'put', key, value }])
+  /**
+   * Settles a conflict: one of its versions stays, or a value takes the place of all, of a document the whole of it. What was written
+   * meanwhile is not settled with it: then this fails with `CLOUDPAL_CONDITION`.
+   */
+  async resolve(conflict: Conflict<K, V>, choice: { keep: Version<V> } | { value: V }): Promise<void> {
+    const key = this.keyEncoding().encode(conflict.key)
+    const chosen = 'keep' in choice ? choice : { value: this.valueEncoding().encode(choice.value) }
+    await this.client.resolve(this.sub, { ...conflict, key: bytes(key) }, 'keep' in chosen ? chosen : { value: bytes(chosen.value) })
+  }
+
+  /**
+   * In the text at a key, takes `remove` characters out at `at` and puts `insert` there, counted as JavaScript counts. `seen`: the text that
+   * the places are those of; if it is another by now, nothing is done and this fails with `CLOUDPAL_CONDITION`.
+   */
+  splice(
+    key: K,
+    { at, remove = 0, insert = '', seen }: { at: number; remove?: number; insert?: string; seen?: string },
+    options: WriteOptions = {}
+  ): WritePromise {
+    const place = { sub: this.sub, key: bytes(this.keyEncoding().encode(key)) }
+    const steps: Step[] = [{ type: 'splice', ...place, at, remove, insert }]
+    if (seen !== undefined) steps.unshift({ type: 'expect', ...place, value: new TextEncoder().encode(seen) })
+    return this.client.batch(steps, { durability: this.#durabilityOf(options) })
+  }
+
+  /** Declares an index on a field of documents (names joined by dots), for ever. To declare it again changes nothing. */
+  index(path: string, options: WriteOptions = {}): WritePromise {
+    return this.client.batch([{ type: 'index', sub: this.sub, path }], { durability: this.#durabilityOf(options) })
+  }
+
+  /**
+   * Documents by an indexed field, in the field's order. One that has a list there is found by each of its elements. What changes
+   * meanwhile may be found in its old place, its new one, both or none.
+   */
+  async *find(path: string, { reverse = false, limit = Infinity, ...range }: FindRange = {}): AsyncGenerator<[K, V], void, undefined> {
+    const [key, value] = [this.keyEncoding(), this.valueEncoding()]
+    const bounds: Bounds = { gt: json(range.gt), gte: json(range.gte), lt: json(range.lt), lte: json(range.lte) }
+    let after: Uint8Array | undefined
+    for (let left = limit; left > 0;) {
+      const page = await this.client.find(this.sub, path, { bounds, after, reverse, limit: Math.min(left, 1000) })
+      for (const [at, found] of page.keys.entries()) yield [key.decode(found), value.decode(page.values[at] ?? new Uint8Array())]
+      if (page.last) return
+      after = page.place
+      left -= page.keys.length
+    }
   }
 
   /** Where iterators get their entries. */
@@ -273,8 +335,11 @@ export class CloudpalLevel<K = string, V = string> extends AbstractLevel<Uint8Ar
   }
 
   #write(steps: Step[], options: Private): Promise<void> {
-    const durability = options.durability ?? (options.sync === undefined ? this.#durability : options.sync ? 'durable' : 'relaxed')
-    return this.client.write(steps, durability, options[kReceipt]).outcome()
+    return this.client.write(steps, this.#durabilityOf(options), options[kReceipt]).outcome()
+  }
+
+  #durabilityOf({ durability, sync }: WriteOptions): Durability {
+    return durability ?? (sync === undefined ? this.#durability : sync ? 'durable' : 'relaxed')
   }
 
   #decoded(raw: RawChange): Change<K, V> {
@@ -318,4 +383,12 @@ function withReceipt<T extends object>(options: T | undefined): { receipt: Recei
 
 async function number(snapshot: unknown): Promise<number> {
   return snapshot instanceof CloudpalSnapshot ? snapshot.view.number() : 0
+}
+
+function bytes(encoded: unknown): Uint8Array {
+  return typeof encoded === 'string' ? new TextEncoder().encode(encoded) : (encoded as Uint8Array)
+}
+
+function json(term: Term | undefined): Uint8Array | undefined {
+  return term === undefined ? undefined : bytes(JSON.stringify(term))
 }

@@ -184,5 +184,5 @@ function name({ client, sequence }: Queued): string {
 /** Whether a step changes a key. */
 function touches(step: Step, key: Uint8Array): boolean {
   if (step.type === 'clear') return within(key, step.bounds)
-  return step.type !== 'expect' && compare(step.key, key) === 0
+  return step.type !== 'expect' && step.type !== 'index' && compare(step.key, key) === 0
 }

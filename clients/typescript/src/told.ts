@@ -4,6 +4,8 @@ import type { Reader } from './wire/reader.js'
 /** What one of several concurrent writers left. */
 export interface RawVersion extends Origin {
   readonly value: Uint8Array
+  /** Where it lies in its writer's log. */
+  readonly position: number
 }
 
 /** What concurrent writes left in one place, its bytes as the database has them. */
@@ -26,7 +28,7 @@ export interface Member {
 }
 
 export function readConflict(reader: Reader): RawConflict {
-  const version = () => ({ value: reader.buffer(), ...readOrigin(reader) })
+  const version = () => ({ value: reader.buffer(), ...readOrigin(reader), position: reader.uint() })
   return { key: reader.buffer(), path: reader.buffer(), versions: reader.array(version) }
 }
 

@@ -20,6 +20,8 @@ const batch = (sequence: number): Queued => ({
     { type: 'patch', sub, key, value: key },
     { type: 'exclude', sub, key, value: key },
     { type: 'add', sub, key, delta: -3 },
+    { type: 'splice', sub, key, at: 3, remove: 0, insert: 'ö' },
+    { type: 'index', sub, path: 'a.b' },
     { type: 'expect', sub, key, value: undefined },
     { type: 'expect', sub, key, value: key }
   ]

@@ -64,6 +64,16 @@ test('a sub-database is named once in a batch', () => {
   assert.deepEqual([...writer.take()], expected)
 })
 
+test('an index has no key, and places in a text are counted as JavaScript counts', () => {
+  const sub = { name: '', kind: 'text' } as const
+  const writer = new Writer()
+  writeSteps(writer, [
+    { type: 'index', sub, path: 'a' },
+    { type: 'splice', sub, key: bytes(7), at: 1, remove: 2, insert: 'b' }
+  ])
+  assert.deepEqual([...writer.take()], [1, 4, 0, 2, 10, 0, 1, 97, 9, 0, 1, 7, 1, 1, 2, 1, 98])
+})
+
 test('keys are ordered by their bytes, the shorter first', () => {
   const keys = [bytes(), bytes(0), bytes(0, 0), bytes(1), bytes(127), bytes(128), bytes(255)]
   assert.deepEqual([...keys].reverse().sort(compare), keys)

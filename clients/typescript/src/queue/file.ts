@@ -100,7 +100,9 @@ const bytes = (text: unknown) => new Uint8Array(Buffer.from(String(text), 'base6
 function keep(step: Step): KeptStep {
   const { sub, type } = step
   if (type === 'clear') return { sub, type, bounds: mapped(step.bounds, base64) }
+  if (type === 'index') return { sub, type, path: step.path }
   const key = base64(step.key)
+  if (type === 'splice') return { sub, type, key, at: step.at, remove: step.remove, insert: step.insert }
   if (type === 'add') return { sub, type, key, delta: step.delta }
   if (type === 'del' || step.value === undefined) return { sub, type, key }
   return { sub, type, key, value: base64(step.value) }
@@ -109,9 +111,11 @@ function keep(step: Step): KeptStep {
 function restore(kept: KeptStep): Step {
   const { sub, type } = kept
   if (type === 'clear') return { sub, type, bounds: mapped(kept.bounds ?? {}, bytes) }
+  if (type === 'index') return { sub, type, path: String(kept.path) }
   const key = bytes(kept.key)
   if (type === 'del') return { sub, type, key }
   if (type === 'add') return { sub, type, key, delta: Number(kept.delta) }
+  if (type === 'splice') return { sub, type, key, at: Number(kept.at), remove: Number(kept.remove), insert: String(kept.insert) }
   if (type === 'expect') return { sub, type, key, value: kept.value === undefined ? undefined : bytes(kept.value) }
   return { sub, type, key, value: bytes(kept.value) }
 }

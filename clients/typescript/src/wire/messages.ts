@@ -31,6 +31,10 @@ export type Step =
   | { type: 'include' | 'exclude'; sub: Sub; key: Uint8Array; value: Uint8Array }
   /** Adds a whole number to a counter. */
   | { type: 'add'; sub: Sub; key: Uint8Array; delta: number }
+  /** Takes `remove` characters of a text out at `at` and puts `insert` there, counted as JavaScript does. */
+  | { type: 'splice'; sub: Sub; key: Uint8Array; at: number; remove: number; insert: string }
+  /** Declares an index on a field of documents (names joined by dots), for ever. */
+  | { type: 'index'; sub: Sub; path: string }
   /** The rest is only done if this is what the key shows. */
   | { type: 'expect'; sub: Sub; key: Uint8Array; value: Uint8Array | undefined }
 
@@ -54,7 +58,9 @@ export const request = {
   end: 11,
   conflicts: 12,
   members: 13,
-  ping: 14
+  ping: 14,
+  find: 15,
+  resolve: 16
 } as const
 
 export const answer = { ok: 0, error: 1, event: 2 } as const
@@ -95,7 +101,7 @@ export function writeSteps(writer: Writer, steps: readonly Step[]): void {
   })
 }
 
-const steps = { put: 0, del: 1, clear: 2, absent: 3, expect: 4, patch: 5, include: 6, exclude: 7, add: 8 } as const
+const steps = { put: 0, del: 1, clear: 2, absent: 3, expect: 4, patch: 5, include: 6, exclude: 7, add: 8, splice: 9, index: 10 } as const
 
 function writeStep(writer: Writer, step: Step, place: number): void {
   writer.byte(step.type === 'expect' && step.value === undefined ? steps.absent : steps[step.type])
@@ -104,10 +110,24 @@ function writeStep(writer: Writer, step: Step, place: number): void {
     writeBounds(writer, step.bounds)
     return
   }
+  if (step.type === 'index') {
+    writer.string(step.path)
+    return
+  }
   writer.buffer(step.key)
+  if (step.type === 'splice') {
+    writer.byte(UTF16)
+    writer.uint(step.at)
+    writer.uint(step.remove)
+    writer.string(step.insert)
+    return
+  }
   if (step.type === 'add') writer.int64(step.delta)
   else if (step.type !== 'del' && step.value !== undefined) writer.buffer(step.value)
 }
+
+/** The unit of places in a text that JavaScript counts in. */
+const UTF16 = 1
 
 /** By whom and when something was written. */
 export interface Origin {
@@ -140,6 +160,11 @@ export function readChange(reader: Reader): RawChange {
 
 export function readOrigin(reader: Reader): Origin {
   return { writer: hex(reader.raw(6)), time: reader.uint() }
+}
+
+/** Six bytes of a writer's short id. */
+export function writeWriter(writer: Writer, id: string): void {
+  writer.raw(Uint8Array.from({ length: 6 }, (_, at) => Number.parseInt(id.slice(2 * at, 2 * at + 2), 16)))
 }
 
 export function hex(bytes: Uint8Array): string {

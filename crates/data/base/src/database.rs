@@ -252,6 +252,11 @@ impl Database {
         self.snapshot().conflicts(sub)
     }
 
+    /// Whether an index on the field `path` of a sub-database was declared.
+    pub fn has_index(&self, sub: &Sub, path: &str) -> bool {
+        self.shared.lock().replica.has_index(sub, path)
+    }
+
     /// Entries that were not let in, the newest last.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.shared.lock().replica.refusals().cloned().collect()

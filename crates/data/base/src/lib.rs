@@ -41,12 +41,13 @@ mod members;
 mod pages;
 mod queue;
 mod request;
+mod resolve;
 
 pub use checkpoint::{Forgotten, RETENTION};
 pub use cloudpal_db::record::{Rights, Role};
 pub use cloudpal_db::{
     Batch, Change, Checkpoint, ClientId, Conflict, Dot, Fault, Heads, Kind, Member, Order, Range, ReadError,
-    Refusal, Stamp, Sub, SubError, Version, WriteError, WriterId, Written, limits,
+    Refusal, Span, Stamp, Sub, SubError, Terms, Unit, Version, WriteError, WriterId, Written, limits,
 };
 pub use cloudpal_log::Durability;
 pub use database::{Database, Options, Snapshot, Standing};
@@ -54,3 +55,4 @@ pub use error::{CheckpointError, HistoryError, MemberError, OpenError, WriteFaul
 pub use history::{Changes, Cursor, Did, Edited, Past, Undone};
 pub use members::Progress;
 pub use request::{ParseRequestError, Request};
+pub use resolve::{Choice, Resolution, ResolveError};

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 use cloudpal_base::{
-    Batch, Cursor, Database, Durability, Kind, Member, Rights, Role, Standing, Sub, WriteError, WriteFault,
+    Batch, Choice, Cursor, Database, Durability, Kind, Member, Resolution, ResolveError, Rights, Role,
+    Standing, Sub, WriteError, WriteFault,
 };
 use cloudpal_store::{Access, Connection, Server, Store, StoreKey};
 use std::ops::{Bound, ControlFlow};
@@ -98,6 +99,35 @@ fn what_one_writes_the_other_shows_and_conflicts_are_equal() {
         home.conflicts(&Sub::root()).unwrap().is_empty()
             && get(&home, &Sub::root(), "who").as_deref() == Some("both")
     });
+}
+
+#[test]
+fn a_field_in_conflict_is_settled_alone_and_only_as_it_was_seen() {
+    let (laptop, home, phone, copy, line) = pair(Role::Writer);
+    let notes = Sub::new("notes", Kind::Json).unwrap();
+    put(&home, &notes, "tea", r#"{"grams":100}"#);
+    until("the note arrives", || get(&copy, &notes, "tea").is_some());
+    drop(line);
+    put(&home, &notes, "tea", r#"{"grams":100,"kind":"green","by":"laptop"}"#);
+    put(&copy, &notes, "tea", r#"{"grams":100,"kind":"black","by":"phone"}"#);
+    let _line = connect(&laptop, &phone);
+    let conflicts = || home.conflicts(&notes).unwrap();
+    until("they meet", || conflicts().len() == 2);
+    let conflict = conflicts().into_iter().find(|one| one.fields().unwrap_or_default() == ["kind"]).unwrap();
+    let lost = &conflict.lost[0];
+    let (shown, seen) = (conflict.shown.dot, vec![lost.dot, conflict.shown.dot]);
+    let resolve = |seen: &[_], keep| {
+        let (sub, key, path) = (notes.clone(), conflict.key.clone(), conflict.path.clone());
+        let resolution = Resolution { sub, key, path, seen: seen.to_vec(), choice: Choice::Keep(keep) };
+        home.resolve(&resolution, Durability::Relaxed)
+    };
+    assert!(matches!(resolve(&[shown], shown), Err(ResolveError::Changed)));
+    resolve(&seen, lost.dot).unwrap();
+    let note: serde_json::Value = serde_json::from_str(&get(&home, &notes, "tea").unwrap()).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&conflict.says(lost)).unwrap();
+    assert_eq!((&note["kind"], &note["grams"]), (&kept, &serde_json::json!(100)));
+    assert_eq!(conflicts().len(), 1, "whose the note is nobody has settled");
+    assert!(matches!(resolve(&seen, lost.dot), Err(ResolveError::Missing)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use crate::Sub;
+use crate::{Dot, Sub};
 use bytes::Bytes;
 use std::ops::Bound;
 
@@ -7,6 +7,28 @@ use std::ops::Bound;
 pub struct Batch {
     pub(crate) edits: Vec<(Sub, Edit)>,
     pub(crate) conditions: Vec<(Sub, Bytes, Option<Bytes>)>,
+    /// Conflicts that must have these versions and no others.
+    pub(crate) seen: Vec<(Sub, Bytes, Bytes, Vec<Dot>)>,
+}
+
+/// In what a place in a text is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of UTF-8.
+    Utf8,
+    /// Code units of UTF-16, as in JavaScript.
+    Utf16,
+}
+
+/// A stretch of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Where it begins.
+    pub at: usize,
+    /// How long it is.
+    pub length: usize,
+    /// In what both are counted.
+    pub unit: Unit,
 }
 
 #[derive(Debug, Clone)]
@@ -18,7 +40,7 @@ pub(crate) enum Edit {
     Include { key: Bytes, member: Bytes },
     Exclude { key: Bytes, member: Bytes },
     Add { key: Bytes, delta: i64 },
-    Splice { key: Bytes, at: usize, remove: usize, insert: String },
+    Splice { key: Bytes, span: Span, insert: String },
     Index { path: String },
 }
 
@@ -30,7 +52,7 @@ impl Batch {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.edits.is_empty() && self.conditions.is_empty()
+        self.edits.is_empty() && self.conditions.is_empty() && self.seen.is_empty()
     }
 
     /// How many changes there are.
@@ -76,15 +98,15 @@ impl Batch {
         self.push(sub, Edit::Add { key: key.into(), delta })
     }
 
-    /// In the text at `key`, takes `remove` bytes out at byte `at` and puts `insert` there.
+    /// In the text at `key`, takes `span` out and puts `insert` there.
     pub fn splice(
         &mut self,
         sub: &Sub,
         key: impl Into<Bytes>,
-        (at, remove): (usize, usize),
+        span: Span,
         insert: impl Into<String>,
     ) -> &mut Self {
-        self.push(sub, Edit::Splice { key: key.into(), at, remove, insert: insert.into() })
+        self.push(sub, Edit::Splice { key: key.into(), span, insert: insert.into() })
     }
 
     /// Declares an index on the field `path` (names joined by dots) of the documents in `sub`. It cannot be taken back.
@@ -96,6 +118,20 @@ impl Batch {
     /// that shows as a conflict.
     pub fn expect(&mut self, sub: &Sub, key: impl Into<Bytes>, value: Option<Bytes>) -> &mut Self {
         self.conditions.push((sub.clone(), key.into(), value));
+        self
+    }
+
+    /// Makes the batch depend on a conflict: that it has the versions that were written there, and no others, here and now. `path` is
+    /// that of a field of a document, empty for a register.
+    pub fn expect_versions(
+        &mut self,
+        sub: &Sub,
+        key: impl Into<Bytes>,
+        path: impl Into<Bytes>,
+        mut versions: Vec<Dot>,
+    ) -> &mut Self {
+        versions.sort_unstable();
+        self.seen.push((sub.clone(), key.into(), path.into(), versions));
         self
     }
 

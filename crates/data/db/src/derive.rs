@@ -47,12 +47,12 @@ impl<P: Pages> Derive<'_, '_, P> {
                 self.push(sub, Op::Kill { sub: at, key: key.clone(), path: row::member(member) })
             }
             Edit::Add { key, delta } => self.add(sub, at, key, *delta),
-            Edit::Splice { key, at: offset, remove, insert } => {
+            Edit::Splice { key, span, insert } => {
                 self.kind(sub, Kind::Text, "to edit a text")?;
                 check_key(key)?;
-                let update = text::splice(&self.updates(sub, key)?, self.client(), *offset, *remove, insert)?;
+                let update = text::splice(&self.updates(sub, key)?, self.client(), *span, insert)?;
                 let Some(update) = update else {
-                    return Err(unfit(sub, "the text has no such bytes, or they cut a character"));
+                    return Err(unfit(sub, "the text has no such place, or it lies within a character"));
                 };
                 self.push(sub, Op::Text { sub: at, key: key.clone(), update: update.into() })
             }

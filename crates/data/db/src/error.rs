@@ -97,6 +97,16 @@ pub enum WriteError {
         /// Which key.
         key: bytes::Bytes,
     },
+    /// A conflict is not the one that was seen.
+    #[error(
+        "what was written at a key of {sub} at the same time is not what was seen: look at its conflicts again"
+    )]
+    Versions {
+        /// Where.
+        sub: Sub,
+        /// Which key.
+        key: bytes::Bytes,
+    },
     /// This device may not write there.
     #[error("this device may not write to {sub}: ask the owner of the database for the right")]
     Rights {

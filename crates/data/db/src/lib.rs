@@ -80,7 +80,7 @@ mod valid;
 mod value;
 mod view;
 
-pub use batch::Batch;
+pub use batch::{Batch, Span, Unit};
 pub use cell::Version;
 pub use clock::{PATIENCE_MS, Stamp};
 pub use cloudpal_sorted::Order;
@@ -94,4 +94,4 @@ pub use replica::{
 };
 pub use sub::{Kind, MAX_NAME, ParseKindError, Sub, SubError};
 pub use valid::Fault;
-pub use view::{Change, Conflict, Range, View};
+pub use view::{Change, Conflict, Range, Terms, View};

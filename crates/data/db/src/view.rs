@@ -42,6 +42,22 @@ impl Default for Range {
     }
 }
 
+/// Which part of an index, and from where on.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// From which value.
+    pub from: Bound<&'a serde_json::Value>,
+    /// To which.
+    pub to: Bound<&'a serde_json::Value>,
+    /// Rising or falling.
+    pub order: Order,
+    /// Behind this place, which an earlier walk came to.
+    pub after: Option<&'a [u8]>,
+}
+
+/// Takes a place in an index and the key that is found there.
+type Found<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// A row that concurrent writes left with several values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
@@ -261,32 +277,66 @@ impl<P: Pages> View<P> {
         (from, to): (Bound<&serde_json::Value>, Bound<&serde_json::Value>),
         visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        let terms = Terms { from, to, order: Order::Ascending, after: None };
+        self.find_from(sub, path, &terms, &mut |_, key| visit(key))
+    }
+
+    /// As [`find`](Self::find), either way and from any place on; visits places in the index and keys.
+    pub fn find_from(
+        &self,
+        sub: &Sub,
+        path: &str,
+        Terms { from, to, order, after }: &Terms<'_>,
+        visit: &mut Found<'_>,
+    ) -> Result<(), ReadError> {
         let prefix = index::prefix(sub, path);
         let at = |value: &serde_json::Value| {
             let mut row = prefix.clone();
             row.extend(index::term(value).unwrap_or_default());
             row
         };
-        let first = match from {
+        let mut first = match *from {
             Bound::Unbounded => prefix.clone(),
             Bound::Included(value) => at(value),
             Bound::Excluded(value) if is_long(value) => at(value),
             Bound::Excluded(value) => row::end(&at(value)).unwrap_or_default(),
         };
-        let end = match to {
+        let mut end = match *to {
             Bound::Unbounded => row::end(&prefix),
             Bound::Included(value) => row::end(&at(value)),
             Bound::Excluded(value) if is_long(value) => row::end(&at(value)),
             Bound::Excluded(value) => Some(at(value)),
         };
+        if let Some(after) = after {
+            let row = [&prefix[..], after].concat();
+            match order {
+                // Behind it: no row begins with another.
+                Order::Ascending => first = first.max([&row[..], &[0]].concat()),
+                Order::Descending => end = Some(end.map_or(row.clone(), |end| end.min(row))),
+            }
+        }
         if end.as_ref().is_some_and(|end| *end <= first) {
             return Ok(());
         }
         let bounds = (Bound::Included(&first[..]), end.as_deref().map_or(Bound::Unbounded, Bound::Excluded));
-        self.rows.scan(bounds, Order::Ascending, &mut |row, _| {
-            index::key_of(&row[prefix.len()..]).map_or(ControlFlow::Continue(()), |key| visit(&key))
+        self.rows.scan(bounds, *order, &mut |row, _| {
+            let place = &row[prefix.len()..];
+            index::key_of(place).map_or(ControlFlow::Continue(()), |key| visit(place, &key))
         })?;
         Ok(())
+    }
+
+    /// The conflict at a key, or at the field `path` of a document; none if there is none.
+    pub fn conflict(&self, sub: &Sub, key: &[u8], path: &[u8]) -> Result<Option<Conflict>, ReadError> {
+        let Some(bytes) = Rows::get(&self.rows, &row::data(sub, key, path))? else { return Ok(None) };
+        if !matches!(sub.kind(), Kind::Register | Kind::Json) {
+            return Ok(None);
+        }
+        let cell = Cell::decode(&bytes)?;
+        let (Some(shown), true) = (cell.winner().cloned(), cell.is_conflict()) else { return Ok(None) };
+        let (key, path) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(path));
+        let lost = cell.losers().cloned().collect();
+        Ok(Some(Conflict { sub: sub.clone(), key, path, shown, lost }))
     }
 
     /// Entries in the order in which they were merged here, from `number` on.

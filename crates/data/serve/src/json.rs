@@ -5,7 +5,7 @@ use crate::wire::{Bound, Step};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cloudpal_base::{
-    ClientId, Conflict, Database, Did, Dot, Edited, Member, Progress, Standing, Sub, Version, Written,
+    ClientId, Conflict, Database, Did, Dot, Edited, Member, Progress, Standing, Sub, Unit, Version, Written,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -70,6 +70,17 @@ pub fn step(step: &Step) -> Value {
         Step::Add(_, key, delta) => {
             about("add", key, None);
             told.insert("delta".into(), json!(delta));
+        }
+        Step::Splice(_, key, span, insert) => {
+            about("splice", key, Some(insert.as_bytes()));
+            told.insert("at".into(), json!(span.at));
+            told.insert("remove".into(), json!(span.length));
+            let unit = if span.unit == Unit::Utf16 { "utf16" } else { "utf8" };
+            told.insert("unit".into(), json!(unit));
+        }
+        Step::Index(_, path) => {
+            told.insert("type".into(), json!("index"));
+            told.insert("path".into(), json!(path));
         }
         Step::Clear(_, bounds) => {
             told.insert("type".into(), json!("clear"));

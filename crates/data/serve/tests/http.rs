@@ -4,8 +4,10 @@
 
 mod common;
 
+use cloudpal_base::{Batch, Database, Durability, Rights, Role, Standing, Sub};
 use cloudpal_serve::Limits;
 use cloudpal_serve::token::Right;
+use cloudpal_store::{Access, Store, StoreKey};
 use common::Server;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -104,6 +106,7 @@ impl Asker {
 const ENTRY: &str = "/v1/databases/{database}/entries/{key}";
 const ENTRIES: &str = "/v1/databases/{database}/entries";
 const BATCH: &str = "/v1/databases/{database}/batch";
+const RESOLVE: &str = "/v1/databases/{database}/resolve";
 const CHANGES: &str = "/v1/databases/{database}/changes";
 
 #[test]
@@ -149,9 +152,40 @@ fn every_request_is_as_the_document_says_and_the_document_has_nothing_else() {
     assert_eq!(changes["changes"][0]["value"], "{\"grams\":100,\"kind\":\"green\"}");
     assert_eq!(ask("GET", CHANGES, "/changes?after=AAAA", "").0, 410);
 
+    let index = json!({ "operations": [
+        { "type": "index", "sub": "notes", "kind": "json", "path": "grams" },
+        { "type": "put", "sub": "notes", "kind": "json", "key": "salt", "value": "{\"grams\":7}" },
+        { "type": "put", "sub": "text", "kind": "text", "key": "t", "value": "aö🌿b" },
+        { "type": "splice", "sub": "text", "kind": "text", "key": "t", "at": 2, "remove": 2, "unit": "utf16", "value": "--" },
+        { "type": "splice", "sub": "text", "kind": "text", "key": "t", "at": 6, "value": "!" },
+    ] });
+    assert_eq!(ask("POST", BATCH, "/batch", &index.to_string()).0, 200);
+    let text = ask("GET", ENTRY, "/entries/t?sub=text&kind=text", "").1;
+    assert_eq!(String::from_utf8(text).unwrap(), "aö--b!");
+    let within =
+        json!({ "operations": [{ "type": "splice", "sub": "text", "kind": "text", "key": "t", "at": 2 }] });
+    assert_eq!(ask("POST", BATCH, "/batch", &within.to_string()).0, 400, "that is within the ö");
+    let find = |query: &str| {
+        let path = format!("{HOME}/find?sub=notes&kind=json&path=grams{query}");
+        asker.json("GET", "/v1/databases/{database}/find", &path, b"")
+    };
+    let first = find("&limit=1");
+    assert_eq!(
+        (&first["entries"], &first["more"]),
+        (&json!([{ "key": "salt", "value": "{\"grams\":7}" }]), &json!(true))
+    );
+    let second = find(&format!("&values=false&after={}", first["after"].as_str().unwrap()));
+    assert_eq!((&second["entries"], &second["more"]), (&json!([{ "key": "tea" }]), &json!(false)));
+    assert_eq!(find("&reverse=true&values=false&gte=7&lt=100")["entries"], json!([{ "key": "salt" }]));
+    assert_eq!(find("&gt=100")["entries"], json!([]));
+    assert_eq!(find("x")["error"]["code"], "not_found", "there is no such index");
+    assert_eq!(find("&gte=[]")["error"]["code"], "invalid");
+
     let conflicts =
         asker.json("GET", "/v1/databases/{database}/conflicts", &format!("{HOME}/conflicts"), b"");
     assert_eq!(conflicts, json!({ "conflicts": [] }));
+    let resolve = json!({ "key": "a", "seen": [], "value": "b" }).to_string();
+    assert_eq!(ask("POST", RESOLVE, "/resolve", &resolve).0, 404);
     let members = asker.json("GET", "/v1/databases/{database}/members", &format!("{HOME}/members"), b"");
     assert_eq!(members["members"].as_array().unwrap().len(), 1);
     // Without an upgrade it is refused; with one, tests/socket.rs speaks on it.
@@ -164,6 +198,73 @@ fn every_request_is_as_the_document_says_and_the_document_has_nothing_else() {
         methods.map(move |method| format!("{} {path}", method.to_uppercase()))
     });
     assert_eq!(described.collect::<BTreeSet<_>>(), *asker.asked.borrow(), "all that is described was asked");
+}
+
+/// Two devices that write one key without hearing of each other, and then meet.
+fn disagree(server: &Server) -> (Store, impl Sized) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), &StoreKey::random().unwrap(), Default::default()).unwrap();
+    let (home, copy) =
+        (server.database.clone(), Database::join(&store, "home", server.database.key()).unwrap());
+    home.admit(&copy.request().to_string().parse().unwrap(), "phone", Rights::all(Role::Writer)).unwrap();
+    let meet = || {
+        let listening = server.store.serve("127.0.0.1:0", Access::Anyone).unwrap();
+        let connection = store.connect(listening.address(), &Access::Anyone).unwrap();
+        (listening, connection)
+    };
+    let until = |done: &dyn Fn() -> bool| {
+        let start = std::time::Instant::now();
+        while !done() {
+            assert!(start.elapsed().as_secs() < 60);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    let line = meet();
+    until(&|| copy.standing() == Standing::Member);
+    drop(line);
+    for (database, value) in [(&home, "laptop"), (&copy, "phone")] {
+        let mut batch = Batch::new();
+        batch.put(&Sub::root(), "who", value);
+        database.write(batch, Durability::Relaxed).unwrap();
+    }
+    let line = meet();
+    until(&|| home.conflicts(&Sub::root()).unwrap().len() == 1);
+    (store, (line, copy, folder))
+}
+
+#[test]
+fn a_conflict_is_settled_by_whoever_has_seen_it_all() {
+    let mut asker = Asker::new();
+    let _devices = disagree(&asker.server);
+    let path = format!("{HOME}/conflicts");
+    let told = |asker: &Asker| {
+        asker.json("GET", "/v1/databases/{database}/conflicts", &path, b"")["conflicts"].clone()
+    };
+    let versions = told(&asker)[0]["versions"].clone();
+    let batch = |at: usize| versions[at]["batch"].as_str().unwrap().to_owned();
+    let resolve = |asker: &Asker, seen: &[String], keep: String| {
+        let body = json!({ "key": "who", "seen": seen, "keep": keep }).to_string();
+        asker.ask("POST", RESOLVE, &format!("{HOME}/resolve"), body.as_bytes()).0
+    };
+    let all = [batch(1), batch(0)];
+    assert_eq!(resolve(&asker, &[batch(0)], batch(0)), 409, "one of the versions was not seen");
+    assert_eq!(resolve(&asker, &all, "1:1".into()), 400, "that is none of them");
+    let writer = std::mem::replace(&mut asker.token, asker.server.token("", Right::Read, 9).reveal());
+    assert_eq!(resolve(&asker, &all, batch(1)), 403);
+    let index = json!({ "operations": [{ "type": "index", "kind": "json", "path": "a" }] }).to_string();
+    assert_eq!(asker.ask("POST", BATCH, &format!("{HOME}/batch"), index.as_bytes()).0, 403);
+    asker.token = asker.server.token("notes", Right::Write, 8).reveal();
+    assert_eq!(
+        asker.ask("GET", "/v1/databases/{database}/find", &format!("{HOME}/find?kind=json&path=a"), b"").0,
+        403
+    );
+    asker.token = writer;
+    assert_eq!(told(&asker).as_array().unwrap().len(), 1, "nothing was settled by that");
+    assert_eq!(resolve(&asker, &all, batch(1)), 204);
+    assert_eq!(told(&asker), json!([]));
+    let (_, shown) = asker.ask("GET", ENTRY, &format!("{HOME}/entries/who"), b"");
+    assert_eq!(String::from_utf8(shown).unwrap(), versions[1]["value"].as_str().unwrap());
+    assert_eq!(resolve(&asker, &all, batch(1)), 404, "it is settled");
 }
 
 #[test]

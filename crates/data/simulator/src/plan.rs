@@ -1,6 +1,6 @@
 use crate::dice::Dice;
 use crate::disk::Disk;
-use cloudpal_db::{Batch, Kind, ReadError, Sub, View};
+use cloudpal_db::{Batch, Kind, ReadError, Span, Sub, Unit, View};
 use serde_json::json;
 use std::ops::Bound;
 
@@ -72,7 +72,7 @@ fn edit(dice: &mut Dice, batch: &mut Batch, sub: &Sub) {
                 batch.put(sub, key, text);
             } else {
                 batch.put(sub, key.clone(), format!("{text}!"));
-                batch.splice(sub, key, (0, 0), "<");
+                batch.splice(sub, key, Span { at: 0, length: 0, unit: Unit::Utf8 }, "<");
             }
         }
     }

@@ -231,6 +231,11 @@ impl<P: Pages> Replica<P> {
         self.tally.conflicts
     }
 
+    /// Whether an index on the field `path` was declared.
+    pub fn has_index(&self, sub: &crate::Sub, path: &str) -> bool {
+        self.tally.indexes.has_path(sub, path)
+    }
+
     /// The pages below, for compaction.
     pub const fn sorted(&self) -> &Sorted<P> {
         &self.sorted

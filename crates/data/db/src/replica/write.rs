@@ -1,11 +1,13 @@
 use super::Replica;
 use crate::batch::Batch;
+use crate::cell::Cell;
 use crate::derive::Derive;
-use crate::error::WriteError;
+use crate::error::{ReadError, WriteError};
 use crate::limits::MAX_ENTRY;
 use crate::merge::{Author, Merge, Tally};
 use crate::record::SignedRecord;
-use crate::rows::Overlay;
+use crate::row;
+use crate::rows::{Overlay, Rows};
 use crate::valid;
 use crate::wire::{Block, Condition, Entry, Header, parts};
 use crate::{Dot, Heads, Stamp, value};
@@ -195,6 +197,16 @@ impl<P: Pages> Replica<P> {
         for (sub, key, expected) in &batch.conditions {
             if value::get(rows, sub, key)? != *expected {
                 return Err(WriteError::Condition { sub: sub.clone(), key: key.clone() });
+            }
+        }
+        for (sub, key, path, versions) in &batch.seen {
+            let cell = rows.get(&row::data(sub, key, path))?.map(|bytes| Cell::decode(&bytes));
+            let cell = cell.transpose().map_err(ReadError::from)?.unwrap_or_default();
+            let mut now: Vec<Dot> =
+                cell.winner().into_iter().chain(cell.losers()).map(|version| version.dot).collect();
+            now.sort_unstable();
+            if now != *versions {
+                return Err(WriteError::Versions { sub: sub.clone(), key: key.clone() });
             }
         }
         let mut seen = self.heads();

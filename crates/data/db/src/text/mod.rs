@@ -3,6 +3,7 @@
 mod update;
 
 use crate::ClientId;
+use crate::batch::{Span, Unit};
 use crate::error::ReadError;
 use bytes::Bytes;
 use yrs::updates::decoder::Decode;
@@ -34,19 +35,37 @@ pub(crate) fn replace(updates: &[Bytes], client: ClientId, new: &str) -> Result<
     edit(&doc, &text, head, old.len() - tail - head, &new[head..new.len() - tail]).map(Some)
 }
 
-/// The update by which `client` takes `remove` bytes out at `at` and puts `insert` there.
+/// The update by which `client` takes `span` out and puts `insert` there; none if the text has no such place.
 pub(crate) fn splice(
     updates: &[Bytes],
     client: ClientId,
-    at: usize,
-    remove: usize,
+    span: Span,
     insert: &str,
 ) -> Result<Option<Vec<u8>>, ReadError> {
     let (doc, text) = load(updates, client.get())?;
     let old = text.get_string(&doc.transact());
-    let fits =
-        at.checked_add(remove).is_some_and(|end| old.is_char_boundary(at) && old.is_char_boundary(end));
-    if fits { edit(&doc, &text, at, remove, insert).map(Some) } else { Ok(None) }
+    let end = span.at.checked_add(span.length).and_then(|end| byte(&old, end, span.unit));
+    match (byte(&old, span.at, span.unit), end) {
+        (Some(at), Some(end)) => edit(&doc, &text, at, end - at, insert).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The byte at a place of a text; none if it lies behind the end or within a character.
+fn byte(text: &str, place: usize, unit: Unit) -> Option<usize> {
+    match unit {
+        Unit::Utf8 => text.is_char_boundary(place).then_some(place),
+        Unit::Utf16 => {
+            let mut left = place;
+            for (at, char) in text.char_indices() {
+                if left == 0 {
+                    return Some(at);
+                }
+                left = left.checked_sub(char.len_utf16())?;
+            }
+            (left == 0).then_some(text.len())
+        }
+    }
 }
 
 fn edit(doc: &Doc, text: &TextRef, at: usize, remove: usize, insert: &str) -> Result<Vec<u8>, ReadError> {
@@ -73,4 +92,18 @@ fn load(updates: &[Bytes], client: u64) -> Result<(Doc, TextRef), ReadError> {
     }
     drop(change);
     Ok((doc, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_in_the_unit_that_is_named() {
+        let places = |unit| (0..9).map(|place| byte("aö🌿b", place, unit)).collect::<Vec<_>>();
+        let utf8 = [Some(0), Some(1), None, Some(3), None, None, None, Some(7), Some(8)];
+        assert_eq!(places(Unit::Utf8), utf8);
+        let utf16 = [Some(0), Some(1), Some(3), None, Some(7), Some(8), None, None, None];
+        assert_eq!(places(Unit::Utf16), utf16);
+    }
 }

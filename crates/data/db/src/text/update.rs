@@ -100,6 +100,7 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Span, Unit};
     use crate::text::{replace, splice};
     use bytes::Bytes;
 
@@ -115,7 +116,8 @@ mod tests {
             assert!(!is_update(&update, ClientId(9)) || update[0] == 0);
             updates.push(update.into());
         }
-        let update = splice(&updates, one, 2, 4, "<>").unwrap().unwrap();
+        let update =
+            splice(&updates, one, Span { at: 2, length: 4, unit: Unit::Utf8 }, "<>").unwrap().unwrap();
         assert!(is_update(&update, one));
         assert!(is_update(&[0, 0], one));
         assert!((0..update.len()).all(|end| !is_update(&update[..end], one)));

@@ -10,6 +10,7 @@ use crate::wire::{MAX_MESSAGE, Step, Write};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use cloudpal_base::limits::{MAX_KEY, MAX_VALUE};
+use cloudpal_base::{Span, Unit};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,6 +36,11 @@ struct Operation {
     value: Option<String>,
     value_base64: Option<String>,
     delta: Option<i64>,
+    at: Option<usize>,
+    #[serde(default)]
+    remove: usize,
+    unit: Option<UnitName>,
+    path: Option<String>,
     gt: Option<String>,
     gte: Option<String>,
     lt: Option<String>,
@@ -51,7 +57,17 @@ enum What {
     Include,
     Exclude,
     Add,
+    Splice,
+    Index,
     Expect,
+}
+
+/// In what a place in a text is counted.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum UnitName {
+    Utf8,
+    Utf16,
 }
 
 impl Operation {
@@ -61,6 +77,22 @@ impl Operation {
         let value = form::bytes(self.value, self.value_base64, MAX_VALUE, "a value")?;
         let ends = [&self.gt, &self.gte, &self.lt, &self.lte].map(Option::as_deref);
         let is_ranged = ends.iter().any(Option::is_some);
+        match (self.what, self.at, self.path) {
+            (What::Splice, Some(at), None) => {
+                let (Some(key), false, None) = (key, is_ranged, self.delta) else {
+                    return Err(self.what.misused());
+                };
+                let unit = if let Some(UnitName::Utf16) = self.unit { Unit::Utf16 } else { Unit::Utf8 };
+                let insert = String::from_utf8(value.unwrap_or_default().to_vec());
+                let insert = insert.map_err(|error| form::invalid(&error))?;
+                return Ok(Step::Splice(sub, key, Span { at, length: self.remove, unit }, insert));
+            }
+            (What::Index, None, Some(path)) if key.is_none() && value.is_none() && !is_ranged => {
+                return Ok(Step::Index(sub, path));
+            }
+            (_, None, None) if self.remove == 0 && self.unit.is_none() => {}
+            (what, ..) => return Err(what.misused()),
+        }
         match (self.what, key, value, self.delta) {
             (What::Clear, None, None, None) => {
                 let [gt, gte, lt, lte] = ends;
@@ -86,6 +118,8 @@ impl What {
             What::Add => "a key and a delta",
             What::Del => "a key",
             What::Expect => "a key and, unless there should be none, a value",
+            What::Splice => "a key, at, and if wanted remove, unit and a value to insert",
+            What::Index => "a path",
             What::Clear => "bounds",
         };
         Failure::new(Code::Invalid, format!("{self:?} takes {takes}").to_lowercase())

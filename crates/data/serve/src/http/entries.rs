@@ -6,7 +6,7 @@ use super::form::{Encoding, Place, bounds, invalid, within};
 use crate::code::{Code, Failure};
 use crate::json::tell;
 use crate::session::Session;
-use crate::wire::{Answer, Request, Step, Write};
+use crate::wire::{Answer, Page, Request, Step, Write};
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Query};
@@ -117,9 +117,9 @@ pub struct Scan {
 }
 
 /// Entries of an answer that did not say how many.
-const ENTRIES: u64 = 1000;
+pub const ENTRIES: u64 = 1000;
 /// Bytes of keys and values after which an answer ends.
-const BYTES: u64 = 1 << 20;
+pub const BYTES: u64 = 1 << 20;
 
 pub async fn scan(caller: Caller, Query(scan): Query<Scan>) -> Result<Json<Value>, Refusal> {
     let sub = scan.place.sub()?;
@@ -145,6 +145,11 @@ fn told(session: &mut Session, request: Request, values: bool) -> Result<Value, 
     let Answer::Page(page) = session.perform(request)? else {
         return Err(Failure::new(Code::Failed, "no page"));
     };
+    Ok(json!({ "entries": entries(&page, values)?, "more": !page.last }))
+}
+
+/// The entries of a page, with values if they are in it.
+pub fn entries(page: &Page, values: bool) -> Result<Vec<Value>, Failure> {
     let damaged = |_| Failure::new(Code::Failed, "a page could not be read");
     let mut reader = Reader::new(&page.entries);
     let entries = (0..page.count).map(|_| {
@@ -155,11 +160,11 @@ fn told(session: &mut Session, request: Request, values: bool) -> Result<Value, 
         }
         Ok(Value::Object(entry))
     });
-    let entries = entries.collect::<Result<Vec<_>, Failure>>()?;
-    Ok(json!({ "entries": entries, "more": !page.last }))
+    entries.collect()
 }
 
-fn flag(text: Option<&str>, name: &str) -> Result<Option<bool>, Failure> {
+/// `true` or `false`, if it is there.
+pub fn flag(text: Option<&str>, name: &str) -> Result<Option<bool>, Failure> {
     let wrong = || Failure::new(Code::Invalid, format!("{name} is true or false"));
     text.map(|text| text.parse().map_err(|_| wrong())).transpose()
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod batch;
 mod entries;
+mod find;
 pub mod form;
 mod rest;
 mod told;
@@ -46,6 +47,8 @@ fn addresses() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/v1/databases/{database}/batch", post(batch::batch)),
         ("/v1/databases/{database}/changes", get(rest::changes)),
         ("/v1/databases/{database}/conflicts", get(rest::conflicts)),
+        ("/v1/databases/{database}/find", get(find::find)),
+        ("/v1/databases/{database}/resolve", post(find::resolve)),
         ("/v1/databases/{database}/members", get(rest::members)),
         ("/v1/databases/{database}/socket", get(upgrade)),
     ]

@@ -1,6 +1,7 @@
 //! What one client is doing: its rights, its snapshots and its subscriptions. Blocks on the disk, knows no socket.
 
 mod feed;
+mod find;
 mod read;
 mod write;
 
@@ -122,6 +123,8 @@ impl Session {
             }
             Request::Conflicts(sub) => self.conflicts(&sub),
             Request::Members => Ok(Answer::Members(self.service.database.members())),
+            Request::Find(wanted) => self.find(&wanted),
+            Request::Resolve { resolution, durability } => self.resolve(&resolution, durability),
             Request::Ping => Ok(Answer::Done),
         }
     }

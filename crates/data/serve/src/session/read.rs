@@ -8,9 +8,9 @@ use cloudpal_log::codec::Write as _;
 use std::ops::ControlFlow;
 
 /// Entries of a page, at most.
-const MAX_ENTRIES: u64 = 10_000;
+pub(super) const MAX_ENTRIES: u64 = 10_000;
 /// Bytes of a page after which it ends.
-const MAX_PAGE: u64 = 4 << 20;
+pub(super) const MAX_PAGE: u64 = 4 << 20;
 /// What an answer takes besides its values.
 const MARGIN: usize = 1 << 20;
 

@@ -87,7 +87,8 @@ fn size(step: &Step) -> usize {
         | Step::Include(_, key, value)
         | Step::Exclude(_, key, value) => key.len() + value.len(),
         Step::Del(_, key) | Step::Add(_, key, _) => key.len(),
-        Step::Clear(..) | Step::Expect(..) => 0,
+        Step::Splice(_, key, _, insert) => key.len() + insert.len(),
+        Step::Clear(..) | Step::Expect(..) | Step::Index(..) => 0,
     }
 }
 
@@ -137,7 +138,7 @@ fn store(service: &Service, writes: &[Write]) -> Result<Written, Failure> {
     service.database.write(batch, durability).map_err(|error| refused(&error))
 }
 
-fn refused(error: &WriteFault) -> Failure {
+pub(super) fn refused(error: &WriteFault) -> Failure {
     let failure = Failure::of_database(error);
     let WriteFault::Refused(error) = error else { return failure };
     let code = match error {

@@ -26,6 +26,8 @@ pub enum Answer {
     Present(Vec<bool>),
     /// Part of a scan.
     Page(Page),
+    /// Part of what an index finds.
+    Found(Found),
     /// Conflicts of a sub-database.
     Conflicts(Vec<Conflict>),
     /// Who writes.
@@ -43,6 +45,15 @@ pub struct Page {
     pub last: bool,
     /// Keys and values, as wanted.
     pub entries: Vec<u8>,
+}
+
+/// Part of what an index finds.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Keys, and values if wanted.
+    pub page: Page,
+    /// The place in the index that it ends with; empty if nothing was found.
+    pub place: Vec<u8>,
 }
 
 /// Changes that a subscription brings, and where they end.
@@ -70,10 +81,10 @@ pub fn ok(out: &mut Vec<u8>, id: u64, answer: &Answer) {
             body.uint(present.len() as u64);
             body.extend(present.iter().map(|present| u8::from(*present)));
         }
-        Answer::Page(page) => {
-            body.push(u8::from(page.last));
-            body.uint(page.count);
-            body.raw(&page.entries);
+        Answer::Page(page) => one_page(body, page),
+        Answer::Found(found) => {
+            body.buffer(&found.place);
+            one_page(body, &found.page);
         }
         Answer::Conflicts(conflicts) => {
             body.uint(conflicts.len() as u64);
@@ -129,6 +140,12 @@ fn what(body: &mut Vec<u8>, what: &What) {
     }
 }
 
+fn one_page(body: &mut Vec<u8>, page: &Page) {
+    body.push(u8::from(page.last));
+    body.uint(page.count);
+    body.raw(&page.entries);
+}
+
 fn one_conflict(body: &mut Vec<u8>, conflict: &Conflict) {
     body.buffer(&conflict.key);
     body.buffer(&conflict.path);
@@ -137,6 +154,7 @@ fn one_conflict(body: &mut Vec<u8>, conflict: &Conflict) {
         body.buffer(&version.value);
         body.raw(&writer(version.dot.client));
         body.uint(version.stamp.wall_ms);
+        body.uint(version.dot.position);
     }
 }
 

@@ -8,8 +8,8 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Event, Page, error, event, ok};
-pub use request::{Bound, Bounds, Hello, Origin, Request, Start, Step, Write};
+pub use answer::{Answer, Event, Found, Page, error, event, ok};
+pub use request::{Bound, Bounds, Find, Hello, Origin, Request, Start, Step, Write};
 
 use crate::code::{Code, Failure};
 use bytes::Bytes;

@@ -1,13 +1,15 @@
 use super::Numbered;
 use bytes::Bytes;
-use cloudpal_base::limits::{MAX_KEY, MAX_VALUE};
-use cloudpal_base::{Batch, Durability, Kind, Sub};
+use cloudpal_base::limits::{MAX_KEY, MAX_PATH, MAX_VALUE};
+use cloudpal_base::{Batch, Choice, ClientId, Dot, Durability, Kind, Resolution, Span, Sub, Unit};
 use cloudpal_log::codec::{CodecError, Reader};
 
 /// Keys in one request, and changes in one batch, at most.
 const MAX_ITEMS: usize = 100_000;
 /// Bytes of a token, at most.
 const MAX_TOKEN: usize = 256;
+/// Bytes of a place in an index, at most: a term and a key, each byte of which may take two.
+const MAX_PLACE: usize = 2 * (MAX_KEY + MAX_PATH);
 /// Bytes of a cursor, at most: it has some for every writer of the database.
 const MAX_CURSOR: usize = 64 << 10;
 
@@ -90,8 +92,40 @@ pub enum Request {
     Conflicts(Sub),
     /// Who writes this database.
     Members,
+    /// Keys by an indexed field, in the field's order, as many as fit into a page.
+    Find(Find),
+    /// Settles a conflict.
+    Resolve {
+        /// What is to take the place of what.
+        resolution: Resolution,
+        /// When it is answered.
+        durability: Durability,
+    },
     /// Answered at once, so that a client notices when nobody is there.
     Ping,
+}
+
+/// What to find by an index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Find {
+    /// Zero: as it is now.
+    pub snapshot: u64,
+    /// Where.
+    pub sub: Sub,
+    /// The indexed field: names joined by dots.
+    pub path: String,
+    /// Between which values, as JSON.
+    pub bounds: Bounds,
+    /// Behind this place, which an earlier page ended with.
+    pub after: Option<Bytes>,
+    /// From the last to the first.
+    pub reverse: bool,
+    /// Send what the keys show.
+    pub values: bool,
+    /// Keys at most.
+    pub limit: u64,
+    /// Bytes of keys and values after which the page ends.
+    pub bytes: u64,
 }
 
 /// Who comes.
@@ -149,6 +183,10 @@ pub enum Step {
     Exclude(Sub, Bytes, Bytes),
     /// Adds to a counter.
     Add(Sub, Bytes, i64),
+    /// Takes a stretch of a text out and puts another in its place.
+    Splice(Sub, Bytes, Span, String),
+    /// Declares an index on a field of documents, for ever.
+    Index(Sub, String),
     /// Nothing of the batch is done unless the key has this value, or none.
     Expect(Sub, Bytes, Option<Bytes>),
 }
@@ -164,6 +202,8 @@ impl Step {
             | Step::Include(sub, ..)
             | Step::Exclude(sub, ..)
             | Step::Add(sub, ..)
+            | Step::Splice(sub, ..)
+            | Step::Index(sub, _)
             | Step::Expect(sub, ..) => sub,
         }
     }
@@ -178,6 +218,8 @@ impl Step {
             Step::Include(sub, key, member) => batch.include(sub, key.clone(), member.clone()),
             Step::Exclude(sub, key, member) => batch.exclude(sub, key.clone(), member.clone()),
             Step::Add(sub, key, delta) => batch.add(sub, key.clone(), *delta),
+            Step::Splice(sub, key, span, insert) => batch.splice(sub, key.clone(), *span, insert.clone()),
+            Step::Index(sub, path) => batch.index(sub, path.clone()),
             Step::Expect(sub, key, value) => batch.expect(sub, key.clone(), value.clone()),
         };
     }
@@ -249,6 +291,8 @@ const END: u8 = 11;
 const CONFLICTS: u8 = 12;
 const MEMBERS: u8 = 13;
 const PING: u8 = 14;
+const FIND: u8 = 15;
+const RESOLVE: u8 = 16;
 
 impl Numbered {
     pub(super) fn parse(frame: &Bytes) -> Result<Self, CodecError> {
@@ -297,8 +341,55 @@ impl Fields<'_> {
             CONFLICTS => Request::Conflicts(self.sub()?),
             MEMBERS => Request::Members,
             PING => Request::Ping,
+            FIND => Request::Find(self.find()?),
+            RESOLVE => self.resolve()?,
             _ => return Err(CodecError::Value("a request")),
         })
+    }
+
+    fn find(&mut self) -> Result<Find, CodecError> {
+        let (snapshot, sub, path) = (self.reader.uint()?, self.sub()?, self.path()?);
+        let bounds = self.bounds()?;
+        let after = self.option("a place")?.then(|| self.limited(MAX_PLACE, "a place")).transpose()?;
+        let [reverse, values, ..] = self.flags(2, "how to find")?;
+        let (limit, bytes) = (self.reader.uint()?, self.reader.uint()?);
+        Ok(Find { snapshot, sub, path, bounds, after, reverse, values, limit, bytes })
+    }
+
+    fn resolve(&mut self) -> Result<Request, CodecError> {
+        let (sub, key) = (self.sub()?, self.key()?);
+        let path = self.limited(MAX_PATH, "the path of a field")?;
+        let count = self.count(7, "versions")?;
+        let seen = (0..count).map(|_| self.dot()).collect::<Result<Vec<_>, _>>()?;
+        let choice = match self.option("a choice")? {
+            false => Choice::Keep(self.dot()?),
+            true => Choice::Value(self.value()?),
+        };
+        let durability = self.durability()?;
+        Ok(Request::Resolve { resolution: Resolution { sub, key, path, seen, choice }, durability })
+    }
+
+    fn dot(&mut self) -> Result<Dot, CodecError> {
+        let bytes: [u8; ClientId::LEN] = self.reader.fixed("a writer")?;
+        let number = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let client = ClientId::new(number).ok_or(CodecError::Value("a writer"))?;
+        Ok(Dot { client, position: self.reader.uint()? })
+    }
+
+    fn path(&mut self) -> Result<String, CodecError> {
+        let path = self.reader.string("the path of a field")?;
+        if path.len() > MAX_PATH {
+            Err(CodecError::Value("the path of a field"))
+        } else {
+            Ok(path.to_owned())
+        }
+    }
+
+    fn durability(&mut self) -> Result<Durability, CodecError> {
+        match self.option("a durability")? {
+            true => Ok(Durability::Durable),
+            false => Ok(Durability::Relaxed),
+        }
     }
 
     fn hello(&mut self) -> Result<Hello, CodecError> {
@@ -315,10 +406,7 @@ impl Fields<'_> {
             true => Some(Origin { client: self.reader.fixed("a client")?, sequence: self.reader.uint()? }),
             false => None,
         };
-        let durability = match self.option("a durability")? {
-            true => Durability::Durable,
-            false => Durability::Relaxed,
-        };
+        let durability = self.durability()?;
         let count = self.count(2, "sub-databases")?;
         let subs = (0..count).map(|_| self.sub()).collect::<Result<Vec<_>, _>>()?;
         let count = self.count(3, "changes")?;
@@ -340,8 +428,21 @@ impl Fields<'_> {
             6 => Step::Include(sub, self.key()?, self.key()?),
             7 => Step::Exclude(sub, self.key()?, self.key()?),
             8 => Step::Add(sub, self.key()?, i64::from_le_bytes(self.reader.fixed("a number")?)),
+            9 => Step::Splice(sub, self.key()?, self.span()?, self.text()?),
+            10 => Step::Index(sub, self.path()?),
             _ => return Err(CodecError::Value("a change")),
         })
+    }
+
+    fn span(&mut self) -> Result<Span, CodecError> {
+        let unit = if self.option("a unit")? { Unit::Utf16 } else { Unit::Utf8 };
+        let mut number = || usize::try_from(self.reader.uint()?).map_err(|_| CodecError::Number);
+        Ok(Span { at: number()?, length: number()?, unit })
+    }
+
+    fn text(&mut self) -> Result<String, CodecError> {
+        let text = self.reader.string("a text")?;
+        if text.len() > MAX_VALUE { Err(CodecError::Value("a text")) } else { Ok(text.to_owned()) }
     }
 
     fn start(&mut self) -> Result<Start, CodecError> {

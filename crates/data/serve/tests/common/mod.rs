@@ -18,6 +18,7 @@ pub struct Server {
     pub database: Database,
     pub service: Arc<Service>,
     pub book: Book,
+    pub store: Store,
     _folder: TempDir,
 }
 
@@ -34,7 +35,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let databases = Databases::from([("home".to_owned(), service.clone())]);
         runtime.spawn(serve(listener, databases, std::future::pending()));
-        Server { runtime, address, database, service, book, _folder: folder }
+        Server { runtime, address, database, service, book, store, _folder: folder }
     }
 
     /// A token for one path; `seed` makes it differ from others.
