@@ -104,7 +104,7 @@ pub struct Progress {
     pub length: u64,
     /// Blocks that were dealt with.
     pub read: u64,
-    /// Blocks that are here or were dealt with, from the first on.
+    /// Blocks that are here or lie before the checkpoint, from the first on.
     pub held: u64,
     /// How many peers have the log open too.
     pub peers: usize,
@@ -132,7 +132,7 @@ impl Database {
                     client,
                     length: info.length,
                     read,
-                    held: session.next_missing(read).min(info.length),
+                    held: session.next_missing(from).min(info.length),
                     peers: info.peers,
                     holders: session.holders(from),
                     current: session.wait_current(Duration::ZERO),
