@@ -34,7 +34,7 @@ pub fn suite(options: &Options) -> Result<()> {
     report.insert("commit".into(), json!(tree::commit()));
     report.insert("machine".into(), machine());
     report.insert("node".into(), step("the suite in Node.js", || server.run("node.mjs", &[]))?);
-    step("the queue and the README", || server.queue_and_readme())?;
+    step("the queue, documents and the README", || server.more_tests())?;
     if !options.node_only {
         let chromium = packages::install_chromium()?;
         let chromium = [("CHROMIUM", chromium.as_path())];
@@ -74,7 +74,7 @@ pub fn short() -> Result<()> {
     if !passed(&sums) {
         bail!("abstract-level's suite: {sums}");
     }
-    server.queue_and_readme()
+    server.more_tests()
 }
 
 fn prepare() -> Result<()> {
@@ -91,7 +91,7 @@ fn passed(sums: &Value) -> bool {
     sums["failed"] == 0 && sums["passed"] == sums["assertions"] && sums["passed"].as_u64() >= Some(ASSERTIONS)
 }
 
-/// A database in a folder of its own, served to whoever has its token.
+/// A database in a folder of its own, served to whoever has its token. In [`DISPUTED`] two devices disagree.
 struct Server {
     folder: PathBuf,
     child: Child,
@@ -99,24 +99,21 @@ struct Server {
     token: String,
 }
 
+/// Where two devices wrote the key `who` without knowing of each other. `suite/documents.mjs` and the README settle it.
+const DISPUTED: [&str; 2] = ["documents/disputed", "notes/drafts"];
+
 impl Server {
     fn start() -> Result<Server> {
         let folder = std::env::temp_dir().join(format!("cloudpal-level-{}", std::process::id()));
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut db = db(&folder)?;
-        output(db.args(["create", "home", "--store"]).arg(folder.join("data")))?;
-        let mut token = self::db(&folder)?;
-        token.args(["token", "add", "--of", "home", "--label", "suite", "--write", "", "--store"]);
-        let token = said(&output(token.arg(folder.join("data")))?, "token")?;
-        let mut serve = self::db(&folder)?;
-        serve.args(["serve", "home", "--listen", "127.0.0.1:0", "--store"]).arg(folder.join("data"));
-        let mut child = serve.stdout(Stdio::piped()).spawn().context("cannot start `cloudpal db serve`")?;
-        let mut line = String::new();
-        let printed = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        let (laptop, phone) = (folder.join("laptop"), folder.join("phone"));
+        for device in [&laptop, &phone] {
+            fs::create_dir_all(device).with_context(|| format!("cannot make {}", device.display()))?;
+        }
+        output(db(&laptop, "create home")?)?;
+        disagree(&laptop, &phone)?;
+        let token = said(&output(db(&laptop, "token add --of home --label suite --write=")?)?, "token")?;
+        let (child, line) = started(db(&laptop, "serve home --listen 127.0.0.1:0")?)?;
         let mut server = Server { folder, child, url: String::new(), token };
-        printed
-            .context("`cloudpal db serve` has no standard output")?
-            .context("`cloudpal db serve` said nothing")?;
         server.url = said(&line, "url")?;
         Ok(server)
     }
@@ -131,9 +128,9 @@ impl Server {
             .with_context(|| format!("suite/{script} ended with {}: {text}", out.status))
     }
 
-    fn queue_and_readme(&self) -> Result<()> {
+    fn more_tests(&self) -> Result<()> {
         let mut tests = self.node();
-        crate::run::watched(tests.args(["--test", "suite/queue.mjs"]))?;
+        crate::run::watched(tests.args(["--test", "suite/queue.mjs", "suite/documents.mjs"]))?;
         self.run("readme.mjs", &[]).map(drop)
     }
 
@@ -154,14 +151,49 @@ impl Drop for Server {
     }
 }
 
-/// `cloudpal db`, with a person of its own in `folder`.
-fn db(folder: &Path) -> Result<Command> {
+/// Lets the phone into the laptop's database, and then each writes what the other does not know.
+fn disagree(laptop: &Path, phone: &Path) -> Result<()> {
+    let key = said(&output(db(laptop, "info home")?)?, "key")?;
+    let request = said(&output(db(phone, &format!("join home {key}"))?)?, "request")?;
+    output(db(laptop, &format!("members home admit {request} --name phone"))?)?;
+    meet(laptop, phone)?;
+    for (device, name) in [(laptop, "laptop"), (phone, "phone")] {
+        for sub in DISPUTED {
+            output(db(device, &format!("put home who {name} --sub {sub}"))?)?;
+        }
+    }
+    meet(laptop, phone)
+}
+
+/// Brings two devices up to date.
+fn meet(laptop: &Path, phone: &Path) -> Result<()> {
+    let (mut listening, line) = started(db(laptop, "listen home --listen 127.0.0.1:0")?)?;
+    let synced =
+        said(&line, "address").and_then(|address| output(db(phone, &format!("sync home --with {address}"))?));
+    // It ends in order, so that all that came is on its disk.
+    output(command(&format!("kill -s TERM {}", listening.id())))?;
+    listening.wait().context("lost track of `cloudpal db listen`")?;
+    synced.map(drop)
+}
+
+/// Starts a program that goes on, and reads the line by which it says that it is ready.
+fn started(mut program: Command) -> Result<(Child, String)> {
+    let mut child = program.stdout(Stdio::piped()).spawn().context("cannot start `cloudpal db`")?;
+    let mut line = String::new();
+    let stdout = child.stdout.take().context("`cloudpal db` has no standard output")?;
+    BufReader::new(stdout).read_line(&mut line).context("`cloudpal db` said nothing")?;
+    Ok((child, line))
+}
+
+/// `cloudpal db`, with a person and data of its own in `folder`.
+fn db(folder: &Path, words: &str) -> Result<Command> {
     let program = tree::program("cloudpal")?;
     if !program.is_file() {
         bail!("{} is not built; run `cargo xtask level-suite`", program.display());
     }
     let mut cloudpal = Command::new(program);
     cloudpal.arg("--json").arg("--config").arg(folder.join("person")).arg("db");
+    cloudpal.args(words.split(' ')).arg("--store").arg(folder.join("data"));
     Ok(cloudpal)
 }
 
