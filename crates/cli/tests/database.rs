@@ -376,7 +376,7 @@ fn a_device_that_comes_after_history_was_forgotten_begins_with_the_checkpoint() 
     laptop.json(&format!("members home admit {request} --name phone"));
     phone.meet(&laptop);
     assert_eq!(phone.get("tea"), "white");
-    phone.ends("checkpoint home", 1, "owner key");
+    phone.ends("checkpoint home", 4, "owner key");
     phone.json("put home tea red");
     phone.meet(&laptop);
     assert_eq!(laptop.get("tea"), "red");

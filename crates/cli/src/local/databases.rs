@@ -54,7 +54,7 @@ pub fn exit(error: &(dyn Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = error.downcast_ref::<HistoryError>() {
         return match error {
-            HistoryError::Unknown { .. } => Some(Exit::NotFound),
+            HistoryError::Unknown { .. } | HistoryError::Gone => Some(Exit::NotFound),
             HistoryError::Write(fault) => exit(fault),
             _ => None,
         };
@@ -81,6 +81,7 @@ fn refusal(error: &WriteError) -> Option<Exit> {
         | WriteError::Waiting
         | WriteError::NoKey
         | WriteError::NotManager
+        | WriteError::NotOwner
         | WriteError::ClientTaken => Some(Exit::Refused),
         WriteError::NoMember => Some(Exit::NotFound),
         _ => None,

@@ -5,7 +5,7 @@ use crate::database::{Database, Shared, now_ms};
 use crate::error::CheckpointError;
 use bytes::Bytes;
 use cloudpal_db::{Checkpoint, ClientId, Heads, ReadError, WriteError, WriterId};
-use cloudpal_log::{Durability, Feed};
+use cloudpal_log::Feed;
 use cloudpal_store::Session;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -72,15 +72,15 @@ impl Shared {
                 blocks.push(block);
             }
             if bytes >= AT_ONCE || whole {
-                // What it is made of must be there when somebody finds its end.
-                let last = if whole { Durability::Durable } else { Durability::Relaxed };
-                log.clone().with_durability(last).append(&blocks)?;
+                log.append(&blocks)?;
                 (blocks, bytes) = (Vec::new(), 0);
             }
             if whole {
                 break;
             }
         }
+        // It must last before anything is built upon it.
+        log.sync()?;
         let mut state = self.lock();
         state.advance()?;
         state.replica.flush()?;
@@ -162,4 +162,46 @@ fn older(view: &Snapshot, heads: Heads, until_ms: u64) -> Result<Heads, ReadErro
         (client, length.min(first_young.get(&client).copied().unwrap_or(length)))
     };
     Ok(heads.iter().map(length).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Batch, Durability, Rights, Role, Sub};
+    use cloudpal_store::{Access, Store, StoreKey};
+    use std::time::Instant;
+
+    #[test]
+    fn a_checkpoint_that_was_never_finished_keeps_nobody_waiting() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let open =
+            |at: usize| Store::open(folders[at].path(), &StoreKey::random().unwrap(), Default::default());
+        let (laptop, phone) = (open(0).unwrap(), open(1).unwrap());
+        let home = Database::create(&laptop, "home").unwrap();
+        let mut batch = Batch::new();
+        batch.put(&Sub::root(), "tea", "green");
+        home.write(batch, Durability::Relaxed).unwrap();
+        {
+            let state = home.shared.lock();
+            let mut writing = state.replica.checkpoint(now_ms()).unwrap();
+            let log = WriterId(state.replica.own_checkpoints().unwrap().key());
+            let first = writing.next(0, [7; 24]).unwrap().unwrap();
+            state.logs.checkpoints(&log).unwrap().append(&[first]).unwrap();
+        }
+        let copy = Database::join(&phone, "home", home.key()).unwrap();
+        home.admit(&copy.request(), "phone", Rights::all(Role::Writer)).unwrap();
+        let server = laptop.serve("127.0.0.1:0", Access::Anyone).unwrap();
+        let _line = phone.connect(server.address(), &Access::Anyone).unwrap();
+        let until = |what: &str, done: &dyn Fn() -> bool| {
+            let start = Instant::now();
+            while !done() {
+                assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        until("the phone shows it", &|| copy.snapshot().get(&Sub::root(), b"tea").unwrap().is_some());
+        assert_eq!(copy.base(), None);
+        let base = home.checkpoint().unwrap();
+        until("the phone builds upon the next", &|| copy.base().as_ref() == Some(&base));
+    }
 }

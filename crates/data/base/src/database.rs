@@ -436,9 +436,6 @@ impl State {
             self.last = self.replica.advance(&self.logs, now_ms())?;
             merged += self.last.merged;
             self.last.merged = merged;
-            if !self.last.missing.is_empty() {
-                self.heal_own()?;
-            }
             if !self.follow()? {
                 return Ok(());
             }
@@ -458,7 +455,9 @@ impl State {
             self.logs.hold(&log, blocks)?;
         }
         let settled = self.replica.settled();
-        let waits = settled.is_empty() && !self.replica.has_begun() && self.logs.awaits_checkpoint();
+        let has_looked = |log: &WriterId, length| self.replica.has_looked(log, length);
+        let waits =
+            settled.is_empty() && !self.replica.has_begun() && self.logs.awaits_checkpoint(has_looked);
         let writers: Vec<WriterId> =
             self.replica.members().iter().map(|(_, member)| member.writer()).collect();
         for writer in writers {

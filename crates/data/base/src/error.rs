@@ -96,6 +96,9 @@ pub enum HistoryError {
     /// The view could not be built.
     #[error(transparent)]
     Keep(#[from] KeepError),
+    /// History that a reader of the change feed has not read was forgotten.
+    #[error("changes behind this cursor are no longer kept: read what there is, and go on from now")]
+    Gone,
     /// There is no such batch.
     #[error("there is no batch {position} of {client} here")]
     Unknown {

@@ -84,11 +84,12 @@ fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
 }
 
 impl Shared {
-    /// Merges what came.
+    /// Merges what came, and asks for what the disk has lost of this device's log.
     fn follow(&self) -> Result<(), crate::OpenError> {
         let mut state = self.lock_patiently();
         let before = state.replica.version();
         state.advance()?;
+        state.heal_own()?;
         if state.replica.version() != before {
             drop(state);
             self.notify();
@@ -108,10 +109,9 @@ impl Shared {
         self.lock()
     }
 
-    /// Asks for what the disk has lost of this device's log, carries on records that would be lost, and hands keys to members that have none.
+    /// Carries on records that would be lost, and hands keys to members that have none.
     fn do_chores(&self) -> Result<(), crate::WriteFault> {
         let mut state = self.lock();
-        state.heal_own().map_err(crate::WriteFault::Log)?;
         let mut failed = None;
         let records = state.replica.chores(now_ms(), &mut || secret(&mut failed));
         failed.map_or(Ok(()), Err)?;

@@ -95,8 +95,8 @@ impl Cursor {
 }
 
 impl Database {
-    /// The batches that came into this copy after `after`, at most `limit`; begin with a default cursor, or with
-    /// [`now`](Self::cursor).
+    /// The batches that came into this copy after `after`, at most `limit`; begin with a default cursor, for the oldest that is kept,
+    /// or with [`now`](Self::cursor). An error if something behind `after` was forgotten.
     pub fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes, HistoryError> {
         let state = self.shared.lock();
         let view = state.replica.view();
@@ -105,6 +105,11 @@ impl Database {
         let same = after.copy == copy && after.generation == generation;
         let mut number = if same { after.number } else { 0 };
         let mut seen = after.seen.clone();
+        if *after == Cursor::default() {
+            seen = state.replica.untold().clone();
+        } else if !seen.covers(state.replica.untold()) {
+            return Err(HistoryError::Gone);
+        }
         let mut changes = Vec::new();
         while number < end && changes.len() < limit {
             for change in view.changes(number, limit.clamp(1, 1024))? {

@@ -123,7 +123,7 @@ impl MemberLogs {
         let held = (info.held, info.length, from);
         if self.looked != Some(held) {
             self.looked = Some(held);
-            let lacks = info.held < info.length && (from..info.length).any(|position| !session.has(position));
+            let lacks = session.next_missing(from) < info.length;
             self.lacks = lacks.then(|| session.fetch(from..info.length)).transpose()?;
         }
         Ok(())
@@ -136,20 +136,24 @@ impl MemberLogs {
         })
     }
 
-    /// Whether a peer may still tell of a checkpoint, so that history need not be asked for.
-    pub fn awaits_checkpoint(&mut self) -> bool {
-        let told = |checkpoints: &Checkpoints| {
-            let session = &checkpoints.session;
-            session.length() == 0 && session.wait_current(Duration::ZERO)
+    /// Whether a peer may still tell of a checkpoint, so that history need not be asked for. `has_looked` says whether a log of that
+    /// length was looked through.
+    pub fn awaits_checkpoint(&mut self, has_looked: impl Fn(&WriterId, u64) -> bool) -> bool {
+        let mut lengths = self.checkpoints.iter().map(|(log, of)| (log, of.session.length()));
+        // One that was begun and never finished has blocks, too.
+        if lengths.any(|(log, length)| length > 0 && !has_looked(log, length)) {
+            return true;
+        }
+        let told = |(log, of): (&WriterId, &Checkpoints)| {
+            has_looked(log, of.session.length()) || of.session.wait_current(Duration::ZERO)
         };
-        if !self.checkpoints.is_empty() && self.checkpoints.values().all(told) {
+        if !self.checkpoints.is_empty() && self.checkpoints.iter().all(told) {
             return false;
         }
         if self.asked.is_none() && self.others.values().any(|other| other.session.peers() > 0) {
             self.asked = Some(Instant::now());
         }
-        let any = self.checkpoints.values().any(|checkpoints| checkpoints.session.length() > 0);
-        any || self.asked.is_none_or(|asked| asked.elapsed() < PATIENCE)
+        self.asked.is_none_or(|asked| asked.elapsed() < PATIENCE)
     }
 
     /// The session of a log that is followed, or this device's.

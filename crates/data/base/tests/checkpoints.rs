@@ -1,48 +1,13 @@
 //! Real stores, real connections: beginning from a checkpoint, and forgetting what lies before it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod common;
+
 use cloudpal_base::{
     Batch, CheckpointError, Database, Durability, HistoryError, Kind, Rights, Role, Standing, Sub, WriteError,
 };
-use cloudpal_store::{Access, Connection, Server, Store, StoreKey};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-struct Device {
-    dir: TempDir,
-    key: StoreKey,
-    store: Store,
-}
-
-impl Device {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = StoreKey::random().unwrap();
-        let store = Store::open(dir.path(), &key, Default::default()).unwrap();
-        Device { dir, key, store }
-    }
-
-    fn reopen(self) -> Self {
-        self.store.close().unwrap();
-        let store = Store::open(self.dir.path(), &self.key, Default::default()).unwrap();
-        Device { store, ..self }
-    }
-}
-
-fn connect(one: &Device, other: &Device) -> (Server, Connection) {
-    let server = one.store.serve("127.0.0.1:0", Access::Anyone).unwrap();
-    let connection = other.store.connect(server.address(), &Access::Anyone).unwrap();
-    (server, connection)
-}
-
-/// Waits until `done`; a minute is far more than it takes.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use common::{Device, connect, until};
+use std::time::Duration;
 
 const KEYS: u64 = 50;
 
@@ -82,6 +47,7 @@ fn who_comes_later_begins_with_the_checkpoint_and_history_is_forgotten() {
     let home = Database::create(&laptop.store, "home").unwrap();
     assert!(matches!(home.forget(Duration::ZERO), Err(CheckpointError::None)));
     fill(&home, 500);
+    let old = home.changes(&Default::default(), 3).unwrap().next;
     let first = home.checkpoint().unwrap();
     fill(&home, 500);
     let second = home.checkpoint().unwrap();
@@ -102,6 +68,13 @@ fn who_comes_later_begins_with_the_checkpoint_and_history_is_forgotten() {
     assert_eq!(clicks(&copy), "1010");
     let held = phone.store.get(home.key()).unwrap().info().held;
     assert!(held < 1000, "{held} blocks");
+
+    // A reader of the feed from before is told; one from now on, or of what is kept, is not.
+    assert!(matches!(copy.changes(&old, 10), Err(HistoryError::Gone)));
+    assert!(matches!(home.changes(&old, 10), Err(HistoryError::Gone)));
+    let kept = home.changes(&Default::default(), 4).unwrap();
+    assert_eq!(home.changes(&kept.next, 100).unwrap().changes.len() + kept.changes.len(), 10);
+    assert!(home.changes(&home.cursor(), 1).unwrap().changes.is_empty());
 
     // The past begins with the checkpoint.
     let clicked = Sub::new("clicks", Kind::Counter).unwrap();

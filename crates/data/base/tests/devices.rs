@@ -1,50 +1,15 @@
 //! Real stores, real connections: devices that write, meet, forget, come back and are removed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod common;
+
 use cloudpal_base::{
     Batch, Choice, Cursor, Database, Durability, Kind, Member, Resolution, ResolveError, Rights, Role,
     Standing, Sub, WriteError, WriteFault,
 };
-use cloudpal_store::{Access, Connection, Server, Store, StoreKey};
+use cloudpal_store::{Connection, Server};
+use common::{Device, connect, until};
 use std::ops::{Bound, ControlFlow};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-struct Device {
-    dir: TempDir,
-    key: StoreKey,
-    store: Store,
-}
-
-impl Device {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = StoreKey::random().unwrap();
-        let store = Store::open(dir.path(), &key, Default::default()).unwrap();
-        Device { dir, key, store }
-    }
-
-    fn reopen(self) -> Self {
-        self.store.close().unwrap();
-        let store = Store::open(self.dir.path(), &self.key, Default::default()).unwrap();
-        Device { store, ..self }
-    }
-}
-
-fn connect(one: &Device, other: &Device) -> (Server, Connection) {
-    let server = one.store.serve("127.0.0.1:0", Access::Anyone).unwrap();
-    let connection = other.store.connect(server.address(), &Access::Anyone).unwrap();
-    (server, connection)
-}
-
-/// Waits until `done`; a minute is far more than it takes.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 fn put(db: &Database, sub: &Sub, key: &str, value: &str) {
     let mut batch = Batch::new();

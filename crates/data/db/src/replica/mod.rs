@@ -89,6 +89,8 @@ pub struct Replica<P: Pages> {
     tally: Tally,
     /// The number of the next entry in the change feed.
     feed: u64,
+    /// Entries that the change feed does not tell, as they came with a checkpoint or were forgotten.
+    untold: Heads,
     /// Rises when the view is built anew: cursors of before mean nothing then.
     generation: u64,
     refusals: VecDeque<Refusal>,
@@ -154,6 +156,7 @@ impl<P: Pages> Replica<P> {
             clock: Clock::default(),
             tally: Tally::default(),
             feed: 0,
+            untold: Heads::new(),
             generation: 0,
             refusals: VecDeque::new(),
             disbelieved: BTreeSet::new(),
@@ -365,6 +368,7 @@ impl<P: Pages> Replica<P> {
             *writer = Writer::new(writer.id);
         }
         self.latest = Heads::new();
+        self.untold = Heads::new();
         self.tally = Tally::default();
         self.feed = 0;
         self.generation += 1;

@@ -21,6 +21,7 @@ pub(super) struct State {
     records: Vec<(SignedRecord, Pairs)>,
     writers: Vec<([u8; 32], u64, Pairs)>,
     latest: Pairs,
+    untold: Pairs,
     clock: (u64, u64),
     conflicts: u64,
     indexes: Vec<(String, u8, String)>,
@@ -44,6 +45,7 @@ impl State {
                 .map(|writer| (writer.id.0, writer.read, pairs(&writer.seen)))
                 .collect(),
             latest: pairs(&replica.latest),
+            untold: pairs(&replica.untold),
             clock: (wall_ms, counter),
             conflicts: replica.tally.conflicts,
             indexes: replica
@@ -93,6 +95,7 @@ impl State {
             replica.writers.insert(id.client(), writer);
         }
         replica.latest = heads(self.latest);
+        replica.untold = heads(self.untold);
         replica.clock = Clock(Stamp { wall_ms: self.clock.0, counter: self.clock.1 });
         let mut tally = Tally { conflicts: self.conflicts, ..Tally::default() };
         for (name, kind, path) in self.indexes {

@@ -6,7 +6,7 @@ use crate::code::{Code, Failure};
 use crate::token::Right;
 use crate::told;
 use crate::wire::{self, Answer, Event, Start};
-use cloudpal_base::{Cursor, Sub};
+use cloudpal_base::{Cursor, HistoryError, Sub};
 
 /// Changes read at a time.
 const PIECE: usize = 256;
@@ -102,8 +102,10 @@ impl Session {
         sub: Option<&Sub>,
         limit: usize,
     ) -> Result<(Event, Cursor), Failure> {
-        let read =
-            self.service.database.changes(after, limit).map_err(|error| Failure::of_database(&error))?;
+        let read = self.service.database.changes(after, limit).map_err(|error| match error {
+            HistoryError::Gone => Failure::new(Code::CursorGone, error.to_string()),
+            error => Failure::of_database(&error),
+        })?;
         let wanted = |of: &Sub| sub.is_none_or(|sub| sub == of) && self.access.reaches(Right::Read, of);
         let view = self.service.database.snapshot();
         let mut changes = Vec::new();

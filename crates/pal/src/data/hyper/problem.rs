@@ -216,6 +216,7 @@ fn of_database(error: &(dyn Error + 'static)) -> Option<(StatusCode, &'static st
     if let Some(error) = error.downcast_ref::<HistoryError>() {
         return match error {
             HistoryError::Unknown { .. } => Some((StatusCode::NOT_FOUND, "not_found")),
+            HistoryError::Gone => Some((StatusCode::GONE, "cursor_gone")),
             HistoryError::Write(error) => of_database(error),
             _ => None,
         };
@@ -254,6 +255,7 @@ fn refused(error: &WriteError) -> Option<(StatusCode, &'static str)> {
         | WriteError::Waiting
         | WriteError::NoKey
         | WriteError::NotManager
+        | WriteError::NotOwner
         | WriteError::ClientTaken => Some((StatusCode::FORBIDDEN, "forbidden")),
         _ => None,
     }

@@ -126,6 +126,7 @@ impl<P: Pages> Replica<P> {
             let writer = Writer { read: *read, scanned: *read, seen, ..Writer::new(id) };
             self.writers.insert(id.client(), writer);
         }
+        self.untold = contents.latest.clone();
         self.latest = contents.latest;
         self.tally = contents.tally;
         let Clock(now) = self.clock;

@@ -91,6 +91,16 @@ impl<P: Pages> Replica<P> {
         }
     }
 
+    /// Whether a log of checkpoints of this length was looked through.
+    pub fn has_looked(&self, log: &WriterId, length: u64) -> bool {
+        self.looked.get(log) == Some(&length)
+    }
+
+    /// Entries that count and are not in the change feed: behind the last of each writer.
+    pub const fn untold(&self) -> &Heads {
+        &self.untold
+    }
+
     /// Forgets, in the change feed, entries that lie before `heads`: their blocks are to be cleared. How many there were.
     pub fn forget_history(&mut self, heads: &Heads) -> Result<u64, KeepError> {
         let (view, mut number, mut forgotten) = (self.view(), 0, 0);
@@ -101,6 +111,7 @@ impl<P: Pages> Replica<P> {
             let mut batch = Batch::new();
             for change in changes.iter().filter(|change| heads.contains(change.dot)) {
                 batch.delete(row::feed(change.number));
+                self.untold.see(change.dot.client, change.dot.position + 1);
                 forgotten += 1;
             }
             self.sorted.write(batch);
