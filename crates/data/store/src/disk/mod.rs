@@ -1,5 +1,6 @@
 //! Where the bytes lie: one engine for all logs, encrypted, beside a second place for lengths.
 
+mod contents;
 mod crypt;
 mod engine;
 mod fault;

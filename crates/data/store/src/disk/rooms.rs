@@ -1,3 +1,4 @@
+use super::contents;
 use super::fault::{engine_fault, file_fault, guarded};
 use super::place::Room;
 use super::reserve::reserve;
@@ -25,6 +26,7 @@ pub(super) struct Rooms {
 
 impl Rooms {
     pub(super) fn new(folder: &Path, memory: Memory) -> fjall::Result<Self> {
+        contents::check(&folder.join("keyspaces"))?;
         let db = Database::builder(folder)
             .cache_size(memory.cache())
             // With two, one spins on the queue whenever the other compacts.
