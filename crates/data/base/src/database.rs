@@ -42,7 +42,7 @@ impl Default for Options {
 pub struct Database {
     pub(crate) shared: Arc<Shared>,
     /// Ends the thread that follows the logs.
-    _follower: Arc<Follower>,
+    follower: Arc<Follower>,
 }
 
 pub(crate) struct Shared {
@@ -186,7 +186,7 @@ impl Database {
             checkpointing: Mutex::new(()),
         });
         let follower = Arc::new(Follower::start(&shared).map_err(OpenError::Thread)?);
-        Ok(Database { shared, _follower: follower })
+        Ok(Database { shared, follower })
     }
 
     /// The database's key, by which others join it. Whoever knows it can ask to; only a member's word lets them in.
@@ -282,6 +282,7 @@ impl Database {
     pub fn close(&self) -> Result<(), WriteFault> {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.changed.notify_all();
+        self.follower.end();
         self.shared.lock().replica.flush()?;
         Ok(())
     }

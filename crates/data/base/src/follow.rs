@@ -2,7 +2,7 @@ use crate::database::{Shared, State, now_ms, secret};
 use cloudpal_sorted::Progress;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long the thread sleeps at most: entries that are ahead of the clock come due.
@@ -25,31 +25,52 @@ const FORGET: Duration = Duration::from_secs(3600);
 
 /// The thread that merges what peers send, writes memory to pages and merges runs. It ends when this is dropped.
 pub(crate) struct Follower {
-    ended: Arc<AtomicBool>,
+    ended: Arc<Ended>,
+}
+
+#[derive(Default)]
+struct Ended {
+    asked: AtomicBool,
+    /// Held while the thread works on the database.
+    working: Mutex<()>,
+}
+
+impl Ended {
+    fn working(&self) -> MutexGuard<'_, ()> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Follower {
     pub fn start(shared: &Arc<Shared>) -> io::Result<Self> {
-        let ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(Ended::default());
         let (weak, end) = (Arc::downgrade(shared), Arc::clone(&ended));
         std::thread::Builder::new().name("database".into()).spawn(move || run(&weak, &end))?;
         Ok(Follower { ended })
+    }
+
+    /// Returns when the thread is done with what it was doing. It touches neither pages nor logs from then on, so that they may be
+    /// opened again.
+    pub fn end(&self) {
+        self.ended.asked.store(true, Ordering::Release);
+        drop(self.ended.working());
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
+        self.end();
     }
 }
 
-fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
+fn run(weak: &Weak<Shared>, ended: &Ended) {
     let mut beats = 0;
     let mut chores = Instant::now();
     let (mut checkpoint, mut forget) = (Instant::now(), Instant::now());
     loop {
+        let working = ended.working();
         let Some(shared) = weak.upgrade() else { return };
-        if ended.load(Ordering::Acquire) || shared.closed.load(Ordering::Acquire) {
+        if ended.asked.load(Ordering::Acquire) {
             return;
         }
         let store = shared.store.clone();
@@ -76,6 +97,7 @@ fn run(weak: &Weak<Shared>, ended: &AtomicBool) {
         }
         let more = shared.compact();
         drop(shared);
+        drop(working);
         if !more {
             std::thread::sleep(PAUSE);
             beats = store.wait_any(beats, NAP);
