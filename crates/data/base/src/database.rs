@@ -278,7 +278,8 @@ impl Database {
         self.shared.lock().rebuilds
     }
 
-    /// Ends the thread that merges what peers send. The store stays open.
+    /// Ends the thread that merges what peers send, and returns when it has ended: nothing writes the view's pages
+    /// after that. The store stays open.
     pub fn close(&self) -> Result<(), WriteFault> {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.changed.notify_all();

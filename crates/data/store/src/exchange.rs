@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How long a log's writers go on by themselves before they wait for a sync that peers are told by: each such wait
+/// costs them a sync, so it must not follow every write.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// A log's dealings with its peers, under the log's lock.
 pub(crate) struct Exchange {
     replicator: Replicator,
@@ -251,20 +255,34 @@ impl Shared {
     }
 
     /// The lock, with everything that was written here synced.
+    ///
+    /// Proofs can be made for the newest length only, so all of it has to be synced before peers hear of any. The
+    /// first sync runs beside the log's writers. Where they wrote again meanwhile, a second one holds them up: under
+    /// a writer that never pauses there is no other moment at which everything is synced.
     fn lock_to_tell(
         &self,
         inner: &Inner,
     ) -> Result<std::sync::MutexGuard<'_, crate::shared::State>, StorageError> {
-        loop {
-            let state = self.lock();
-            if !self.untold.swap(false, Ordering::AcqRel) {
-                return Ok(state);
-            }
-            drop(state);
-            inner.engine.sync().inspect_err(|error| {
-                self.untold.store(true, Ordering::Release);
-                tracing::warn!(%error, "peers are told nothing new of a log that cannot be synced");
-            })?;
+        let state = self.lock();
+        if !self.untold.swap(false, Ordering::AcqRel) {
+            return Ok(state);
         }
+        drop(state);
+        self.sync_to_tell(inner)?;
+        if self.untold.load(Ordering::Acquire) {
+            std::thread::sleep(PAUSE);
+        }
+        let state = self.lock();
+        if self.untold.swap(false, Ordering::AcqRel) {
+            self.sync_to_tell(inner)?;
+        }
+        Ok(state)
+    }
+
+    fn sync_to_tell(&self, inner: &Inner) -> Result<(), StorageError> {
+        inner.engine.sync().inspect_err(|error| {
+            self.untold.store(true, Ordering::Release);
+            tracing::warn!(%error, "peers are told nothing new of a log that cannot be synced");
+        })
     }
 }

@@ -6,8 +6,9 @@ mod support;
 
 use bytes::Bytes;
 use cloudpal_core::Secret;
-use cloudpal_log::{EncryptionKey, Feed, FeedError};
+use cloudpal_log::{Durability, EncryptionKey, Feed, FeedError};
 use cloudpal_store::{Access, LogOptions, Namespace, Session, Store, Which};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::Random;
 
@@ -183,4 +184,36 @@ fn a_log_that_is_not_open_is_found_by_its_discovery_key() {
     let unknown = theirs.get([5; 32]).unwrap().with_get_timeout(SHORT);
     assert_eq!(unknown.length(), 0);
     assert!(matches!(unknown.get(0), Err(FeedError::OutOfRange { .. })));
+}
+
+/// Peers hear only of what is synced, and a writer that never pauses leaves no moment by itself at which all of it is.
+#[test]
+fn peers_follow_a_writer_that_never_pauses() {
+    let Pair { ours, theirs, .. } = &pair();
+    let source = ours.open_log(Which::named(Namespace::ROOT, "busy"), LogOptions::default()).unwrap();
+    source.append(&[Bytes::from_static(b"first")]).unwrap();
+    let server = ours.serve("127.0.0.1:0", Access::Anyone).unwrap();
+    let copy = theirs.open_log(Which::Key(source.key()), LogOptions::default()).unwrap();
+    theirs.connect(server.address(), &Access::Anyone).unwrap();
+    assert!(copy.wait_current(LONG));
+    let writing = source.with_durability(Durability::Relaxed);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                writing.append(&[Bytes::from_static(b"and on")]).unwrap();
+            }
+        });
+        let mut heard = (copy.fork(), copy.length());
+        let mut news = 0;
+        while news < 5 {
+            let now = copy.wait_change(heard, Duration::from_secs(10));
+            if now == heard {
+                break;
+            }
+            (heard, news) = (now, news + 1);
+        }
+        done.store(true, Ordering::Release);
+        assert_eq!(news, 5, "the copy stood at {heard:?} while the log was written");
+    });
 }
