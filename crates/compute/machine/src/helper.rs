@@ -128,7 +128,8 @@ pub(crate) fn start_on(
         Job::RunKvm => &[],
     };
     let keep = parts.iter().flat_map(|part| [part.plain, part.sealed]).collect();
-    let confinement = Confinement { run_as, groups: Vec::new(), netns: None, cgroups, keep, oom_score: 0 };
+    let confinement =
+        Confinement { run_as, groups: Vec::new(), netns: None, tap: None, cgroups, keep, oom_score: 0 };
     let started = start(helper, job, Some(confinement));
     if let Job::Seal { parts, .. } | Job::Open { parts, .. } = job {
         parts.iter_mut().for_each(|part| part.key.zeroize());

@@ -6,6 +6,7 @@ use crate::host::cgroup::{Cgroup, CgroupError, Limits};
 use crate::host::confine::{Confinement, confine};
 use crate::host::memory;
 use crate::host::process::{Process, boot_id};
+use crate::host::tap::TapDoor;
 use crate::qemu::command::{self, Descriptors, Start};
 use crate::qemu::qmp::{Qmp, QmpError};
 use crate::running::Handle;
@@ -73,6 +74,15 @@ pub enum BootError {
          qemu-system-x86`)"
     )]
     NotInstalled(PathBuf),
+    /// Its tap device.
+    #[error("{said}; it must exist in the machine's network namespace and belong to the machine's user")]
+    Tap {
+        /// Which, as the new process told it.
+        said: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The hypervisor could not be started.
     #[error("could not start {program}; the agent needs root rights to confine it")]
     Start {
@@ -178,13 +188,16 @@ fn try_launch(
     let sockets = listen(&spec.run_dir)?;
     let mut keep: Vec<i32> = vec![guest_memory.as_raw_fd(), sockets[0].as_raw_fd(), sockets[1].as_raw_fd()];
     let disks = open_disks(spec)?;
+    let tap = spec.nic.as_ref().map(|nic| TapDoor::new(&nic.tap)).transpose();
+    let tap = tap.map_err(at("make room for", Path::new("the tap device")))?;
     let descriptors = Descriptors {
         memory: keep[0],
         qmp: keep[1],
         channel: keep[2],
         disks: disks.iter().map(AsRawFd::as_raw_fd).collect(),
+        tap: tap.as_ref().map(TapDoor::descriptor),
     };
-    keep.extend(&descriptors.disks);
+    keep.extend(descriptors.disks.iter().chain(&descriptors.tap));
     let boot_files = match life {
         Life::Cold => vec![open("read", &spec.kernel)?, open("read", &spec.initrd)?],
         Life::Incoming => Vec::new(),
@@ -211,12 +224,13 @@ fn try_launch(
             run_as: spec.run_as,
             groups: device_groups(engine.hypervisor),
             netns: spec.netns.as_deref().map(|path| open("enter", path)).transpose()?,
+            tap,
             cgroups: cgroup.entrances()?,
             keep,
             oom_score: OOM_SCORE,
         },
     );
-    let process = spawn(&mut command, &engine.program)?;
+    let process = spawn(&mut command, &engine.program, &log)?;
     let handle = Handle {
         name: spec.name.clone(),
         pid: process.pid,
@@ -237,9 +251,10 @@ fn try_launch(
     Ok(Launched { handle, process, cgroup: cgroup.clone(), log })
 }
 
-fn spawn(command: &mut Command, program: &Path) -> Result<Process, BootError> {
-    let child = command.spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => BootError::NotInstalled(program.to_owned()),
+fn spawn(command: &mut Command, program: &Path, log: &File) -> Result<Process, BootError> {
+    let child = command.spawn().map_err(|source| match (memory::text(log), source.kind()) {
+        (said, _) if !said.is_empty() => BootError::Tap { said, source },
+        (_, io::ErrorKind::NotFound) => BootError::NotInstalled(program.to_owned()),
         _ => BootError::Start { program: program.to_owned(), source },
     })?;
     // From here on it is known by its descriptor; it is reaped when its end is noticed.

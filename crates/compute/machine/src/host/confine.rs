@@ -1,6 +1,7 @@
 //! What a machine's processes give up before they run anything.
 #![allow(unsafe_code)]
 
+use crate::host::tap::TapDoor;
 use crate::spec::RunAs;
 use std::fs::File;
 use std::io;
@@ -17,6 +18,8 @@ pub struct Confinement {
     pub groups: Vec<u32>,
     /// Network namespace to enter, if not the caller's.
     pub netns: Option<File>,
+    /// Tap device it inherits, opened in its namespace and with its own rights.
+    pub tap: Option<TapDoor>,
     /// `cgroup.procs` of each control group to join.
     pub cgroups: Vec<File>,
     /// Descriptors it inherits under the numbers they have here.
@@ -44,6 +47,9 @@ fn enter(confinement: &Confinement) -> io::Result<()> {
     if let Some(netns) = &confinement.netns {
         nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET)?;
     }
+    if let Some(tap) = &confinement.tap {
+        tap.open()?;
+    }
     set_oom_score(confinement.oom_score)?;
     for (resource, limit) in [
         (libc::RLIMIT_CORE, 0),
@@ -56,6 +62,9 @@ fn enter(confinement: &Confinement) -> io::Result<()> {
         check(unsafe { libc::setrlimit(resource, &limit) })?;
     }
     drop_rights(confinement.run_as, &confinement.groups)?;
+    if let Some(tap) = &confinement.tap {
+        tap.attach()?;
+    }
     for &descriptor in &confinement.keep {
         // SAFETY: no memory is involved; the descriptor is open in this copy of the process.
         check(unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) })?;

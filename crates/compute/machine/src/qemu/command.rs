@@ -14,6 +14,8 @@ pub struct Descriptors {
     pub channel: i32,
     /// One for each disk, in order.
     pub disks: Vec<i32>,
+    /// The tap, if the machine has a network interface.
+    pub tap: Option<i32>,
 }
 
 /// How the guest comes to life.
@@ -90,8 +92,8 @@ pub fn arguments(
         ]);
         add(&["-device", &format!("virtio-blk-device,drive=disk{number},serial={}", disk.serial)]);
     }
-    if let Some(nic) = &spec.nic {
-        add(&["-netdev", &format!("tap,id=nic,ifname={},script=no,downscript=no,vhost=off", nic.tap)]);
+    if let (Some(nic), Some(tap)) = (&spec.nic, descriptors.tap) {
+        add(&["-netdev", &format!("tap,id=nic,fd={tap},vhost=off")]);
         let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
         let offload = match nic.offload {
             Offload::On => "",
@@ -146,7 +148,7 @@ mod tests {
     }
 
     fn line(hypervisor: Hypervisor, start: &Start) -> String {
-        let descriptors = Descriptors { memory: 10, qmp: 11, channel: 12, disks: vec![13] };
+        let descriptors = Descriptors { memory: 10, qmp: 11, channel: 12, disks: vec![13], tap: Some(14) };
         arguments(hypervisor, &spec(), &descriptors, start).join(" ")
     }
 
@@ -164,6 +166,7 @@ mod tests {
             (line(Hypervisor::QemuTcg, &COLD), line(Hypervisor::QemuTcg, &Start::Incoming));
         for line in [&cold, &incoming] {
             assert!(!line.contains("/secret/place") && line.contains("fd=13,set=0"), "{line}");
+            assert!(!line.contains("tap0") && line.contains("tap,id=nic,fd=14"), "{line}");
             assert!(
                 line.contains("mac=02:00:00:ab:00:01,guest_announce=off,csum=off")
                     && line.contains("read-only=on"),

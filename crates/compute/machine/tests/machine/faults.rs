@@ -88,7 +88,7 @@ pub fn absent_programs_and_wrong_specs_are_explained() {
     fixture.spec.nic = Some(Nic { tap: "no-such-tap".into(), mac: [2, 0, 0, 0, 0, 1], offload: Offload::On });
     fixture.spec.netns = None;
     let error = fixture.engine.boot(&fixture.spec).unwrap_err();
-    assert!(matches!(&error, BootError::Ended { said } if said.contains("no-such-tap")), "{error}");
+    assert!(matches!(&error, BootError::Tap { said, .. } if said.contains("no-such-tap")), "{error}");
     fixture.spec.nic = None;
     fixture.spec.disks =
         vec![Disk { path: "/none/disk".into(), serial: "data".into(), access: Access::ReadWrite }];
@@ -167,6 +167,12 @@ pub fn disks_and_tap_reach_the_guest() {
         String::from_utf8(output.stdout).unwrap().contains("LOWER_UP")
     };
     assert!(!carrier(), "nobody holds the tap yet");
+    fixture.spec.run_as.uid += 1;
+    let error = fixture.engine.boot(&fixture.spec).unwrap_err();
+    let refused =
+        matches!(&error, BootError::Tap { source, .. } if source.raw_os_error() == Some(libc::EPERM));
+    assert!(refused, "another user's tap: {error}");
+    fixture.spec.run_as = USER;
     let (machine, mut guest) = fixture.boot();
     assert_eq!(guest.ask("disks"), "disks data,network");
     assert!(carrier());

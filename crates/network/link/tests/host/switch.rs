@@ -1,9 +1,8 @@
 //! Packets through the switch between machine and doorbell: none lost or doubled, and in order.
 
-use crate::stage::{Stage, WORLD_V4, WORLD_V6, numbered};
+use crate::stage::{Stage, WORLD_V4, WORLD_V6, numbered, open_as};
 use cloudpal_link::{Barrier, Recorded, SwitchError, Target, Tenant};
 use std::net::{IpAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -125,52 +124,13 @@ fn a_machine_that_does_not_answer_is_silent() {
     assert!(matches!(bell.barrier(LONG).unwrap(), Barrier::Taken { .. }), "control");
 }
 
-/// A real hypervisor in the tenant's namespace, as this user and without any capability.
-fn hypervisor(stage: &Stage, user: u32) -> Child {
-    let (tap, user) = (stage.tenant.tap_name(), user.to_string());
-    let start = || {
-        let mut program = Command::new("setpriv");
-        program.args([
-            "--reuid",
-            &user,
-            "--regid",
-            &user,
-            "--clear-groups",
-            "--bounding-set=-all",
-            "--inh-caps=-all",
-        ]);
-        program.args([
-            "qemu-system-x86_64",
-            "-S",
-            "-display",
-            "none",
-            "-nodefaults",
-            "-machine",
-            "none",
-            "-netdev",
-        ]);
-        program.arg(format!("tap,id=n,ifname={tap},script=no,downscript=no,vnet_hdr=on"));
-        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
-    };
-    stage.tenant.namespace().run(start).unwrap().expect("setpriv is installed")
-}
-
 #[test]
 fn only_the_hypervisors_user_opens_the_tap() {
     let stage = Stage::set();
-    assert!(matches!(stage.tenant.switch().to_tap(), Err(SwitchError::Closed)), "nobody has it open");
-    let refused = hypervisor(&stage, stage.plan.tap_owner - 1).wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("Operation not permitted"), "{said}");
-    let mut machine = hypervisor(&stage, stage.plan.tap_owner);
-    let until = Instant::now() + Duration::from_secs(30);
-    let opened = loop {
-        match stage.tenant.switch().to_tap() {
-            Err(SwitchError::Closed) if Instant::now() < until => {}
-            other => break other,
-        }
-    };
-    machine.kill().unwrap();
-    machine.wait().unwrap();
-    opened.expect("the hypervisor opens the tap without being root");
+    let to_tap = || stage.tenant.switch().to_tap();
+    assert!(matches!(to_tap(), Err(SwitchError::Closed)), "nobody has it open");
+    let refused = open_as(&stage.tenant, stage.plan.tap_owner - 1).unwrap_err();
+    assert_eq!(refused, nix::errno::Errno::EPERM);
+    let _tap = open_as(&stage.tenant, stage.plan.tap_owner).unwrap();
+    to_tap().expect("the hypervisor's user opens the tap without being root");
 }

@@ -37,7 +37,7 @@ struct Shared {
 impl Machine {
     pub fn start(tenant: &Tenant) -> Machine {
         let name = tenant.tap_name();
-        let tap = tenant.namespace().run(|| open(name)).expect("the tenant's namespace");
+        let tap = tenant.namespace().run(|| attach(device(), name)).expect("the tenant's namespace").unwrap();
         let tap = Arc::new(tap);
         let shared = Arc::new(Shared::default());
         let mac = tenant.plan().guest_mac;
@@ -105,9 +105,23 @@ impl Drop for Machine {
     }
 }
 
-fn open(name: &str) -> File {
+/// Opens the tenant's tap as a hypervisor gets it: the device as root, the tap as `user` without any capability.
+pub fn open_as(tenant: &Tenant, user: u32) -> nix::Result<File> {
+    let opened = tenant.namespace().run(|| {
+        let device = device();
+        // SAFETY: takes numbers. The bare system call changes this thread alone, which ends with this closure.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) }, 0);
+        attach(device, tenant.tap_name())
+    });
+    opened.expect("the tenant's namespace")
+}
+
+fn device() -> File {
     let mut options = OpenOptions::new();
-    let tap = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun").unwrap();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun").unwrap()
+}
+
+fn attach(tap: File, name: &str) -> nix::Result<File> {
     // SAFETY: plain data, for which all zeros is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
@@ -115,8 +129,8 @@ fn open(name: &str) -> File {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
     // SAFETY: the descriptor is open and `request` outlives the call.
-    unsafe { set_interface(tap.as_raw_fd(), &request) }.unwrap();
-    tap
+    unsafe { set_interface(tap.as_raw_fd(), &request) }?;
+    Ok(tap)
 }
 
 fn readable(tap: &File, milliseconds: u8) -> bool {

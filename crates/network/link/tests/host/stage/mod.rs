@@ -5,7 +5,7 @@ mod machine;
 
 use cloudpal_core::{AgreementKey, AgreementSecret, Secret};
 use cloudpal_link::{Doorbell, Namespace, Tenant, TenantPlan, Uplink, guest_mac};
-pub use machine::Machine;
+pub use machine::{Machine, open_as};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
