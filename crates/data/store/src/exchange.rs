@@ -1,16 +1,15 @@
 //! How a log that is open here meets its peers: the replication machine, and who is told what comes of it.
 
-use crate::disk::LogStorage;
+use crate::disk::{LogStorage, Ticket};
 use crate::net::Signal;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::store::Inner;
 use cloudpal_log::replicate::{Event, Letter, Misbehaviour, Options, Order, PeerId, Replicator, WantId};
 use cloudpal_log::wire::{ChannelId, Message};
 use cloudpal_log::{Log, StorageError};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 /// How long a log's writers go on by themselves before they wait for a sync that peers are told by: each such wait
@@ -259,30 +258,75 @@ impl Shared {
     /// Proofs can be made for the newest length only, so all of it has to be synced before peers hear of any. The
     /// first sync runs beside the log's writers. Where they wrote again meanwhile, a second one holds them up: under
     /// a writer that never pauses there is no other moment at which everything is synced.
-    fn lock_to_tell(
-        &self,
-        inner: &Inner,
-    ) -> Result<std::sync::MutexGuard<'_, crate::shared::State>, StorageError> {
-        let state = self.lock();
-        if !self.untold.swap(false, Ordering::AcqRel) {
-            return Ok(state);
+    fn lock_to_tell(&self, inner: &Inner) -> Result<MutexGuard<'_, State>, StorageError> {
+        let mut state = self.lock();
+        if !inner.engine.lasts(state.untold) {
+            let untold = state.untold;
+            drop(state);
+            sync_to_tell(inner, untold)?;
+            state = self.lock();
+            if !inner.engine.lasts(state.untold) {
+                drop(state);
+                std::thread::sleep(PAUSE);
+                state = self.lock();
+            }
         }
-        drop(state);
-        self.sync_to_tell(inner)?;
-        if self.untold.load(Ordering::Acquire) {
-            std::thread::sleep(PAUSE);
-        }
-        let state = self.lock();
-        if self.untold.swap(false, Ordering::AcqRel) {
-            self.sync_to_tell(inner)?;
-        }
+        sync_to_tell(inner, state.untold)?;
         Ok(state)
     }
+}
 
-    fn sync_to_tell(&self, inner: &Inner) -> Result<(), StorageError> {
-        inner.engine.sync().inspect_err(|error| {
-            self.untold.store(true, Ordering::Release);
-            tracing::warn!(%error, "peers are told nothing new of a log that cannot be synced");
-        })
+fn sync_to_tell(inner: &Inner, untold: Ticket) -> Result<(), StorageError> {
+    inner.engine.sync_to(untold).inspect_err(
+        |error| tracing::warn!(%error, "peers are told nothing new of a log that cannot be synced"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+    use crate::{LogOptions, Namespace, Store, StoreKey, Which};
+    use bytes::Bytes;
+    use cloudpal_log::{Durability, Feed, StorageError};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn no_peer_hears_of_blocks_while_they_are_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &StoreKey::new([1; 32]), Default::default()).unwrap();
+        let log = store.open_log(Which::named(Namespace::ROOT, "log"), LogOptions::default()).unwrap();
+        let log = log.with_durability(Durability::Relaxed);
+        log.sync().unwrap();
+        log.append(&[Bytes::from_static(b"new")]).unwrap();
+        let shared = store.inner.all_open().pop().unwrap();
+        let engine = &store.inner.engine;
+        let (begun, begins) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let slow = |_: &[_]| {
+                    begun.send(()).unwrap();
+                    ends.recv().unwrap();
+                    Ok::<(), StorageError>(())
+                };
+                engine.group().wait(engine.newest(), slow).unwrap();
+            });
+            begins.recv().unwrap();
+            for _ in 0..2 {
+                let (tell, shared, inner) = (tell.clone(), &shared, &store.inner);
+                scope.spawn(move || {
+                    drop(shared.lock_to_tell(inner).unwrap());
+                    tell.send(()).unwrap();
+                });
+            }
+            let early = told.recv_timeout(Duration::from_millis(200));
+            end.send(()).unwrap();
+            early.expect_err("a peer heard of blocks that a loss of power would take back");
+            told.recv().unwrap();
+            told.recv().unwrap();
+        });
     }
 }

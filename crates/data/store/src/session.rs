@@ -10,7 +10,6 @@ use bytes::Bytes;
 use cloudpal_log::replicate::{Order, WantId};
 use cloudpal_log::{AppendError, Durability, Feed, FeedError, ReadError, Seek, StorageError, TruncateError};
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -253,8 +252,8 @@ impl Feed for Session {
             AppendError::Storage(source) => FeedError::Storage { doing, source },
             other => FeedError::Refused { doing, source: Box::new(other) },
         })?;
-        self.shared.untold.store(true, Ordering::Release);
         exchange.appended(appended.first, log);
+        state.untold = self.inner.engine.newest();
         drop(state);
         self.settle(doing)?;
         Ok(appended.first)
@@ -270,8 +269,8 @@ impl Feed for Session {
             TruncateError::Storage(source) => FeedError::Storage { doing, source },
             other => FeedError::Refused { doing, source: Box::new(other) },
         })?;
-        self.shared.untold.store(true, Ordering::Release);
         exchange.truncated(from, log);
+        state.untold = self.inner.engine.newest();
         drop(state);
         self.settle(doing)
     }

@@ -1,4 +1,4 @@
-use crate::disk::{Engine, LogId, LogStorage};
+use crate::disk::{Engine, LogId, LogStorage, Ticket};
 use crate::exchange::Exchange;
 use crate::pulse::Pulse;
 use crate::registry::{Record, put_record};
@@ -6,7 +6,7 @@ use crate::store::Inner;
 use crate::{Access, Extent, LogOptions, Loss, Lossy};
 use cloudpal_log::{Batch, Create, Durability, EncryptionKey, KeyPair, Log, MemoryStorage, OpenError};
 use cloudpal_log::{Slot, Storage, StorageError, Table};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Where a log keeps what changes with every append, and what is said once about it.
@@ -38,9 +38,6 @@ pub(crate) struct Shared {
     /// How many wait: waking nobody would cost a call of the system with every append.
     waiting: AtomicU32,
     held: Arc<AtomicU64>,
-    /// Blocks were written here that no peer may hear of before they last: after a loss of power the log would
-    /// go on differently, and the peers would have proof of two histories.
-    pub(crate) untold: AtomicBool,
     engine: Arc<Engine>,
     pulse: Arc<Pulse>,
     /// What the registry says.
@@ -52,6 +49,9 @@ pub(crate) struct State {
     log: Option<Log<LogStorage>>,
     pub(crate) loss: Option<Loss>,
     pub(crate) exchange: Exchange,
+    /// What was written here up to this commit lasts before any peer hears of it: after a loss of power the log would
+    /// go on differently, and the peers would have proof of two histories.
+    pub(crate) untold: Ticket,
 }
 
 impl Shared {
@@ -72,12 +72,13 @@ impl Shared {
             Err(OpenError::Tree { .. }) => Log::repair(storage())?,
             other => other?,
         };
+        // Sessions that are gone may have written what does not last yet.
+        let untold = inner.engine.newest();
         Ok(Shared {
             id,
             key: *log.key(),
             discovery_key: *log.discovery_key(),
-            state: Mutex::new(State { log: Some(log), loss, exchange: Exchange::default() }),
-            untold: AtomicBool::new(false),
+            state: Mutex::new(State { log: Some(log), loss, exchange: Exchange::default(), untold }),
             changed: Condvar::new(),
             waiting: AtomicU32::new(0),
             held,

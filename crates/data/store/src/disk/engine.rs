@@ -1,6 +1,6 @@
 use super::crypt::Crypt;
 use super::fault::{damaged, engine_fault, file_fault, guarded};
-use super::group::Group;
+use super::group::{Group, Ticket};
 use super::lengths::{Lengths, LogId, Mark};
 use super::lists;
 use super::parcel;
@@ -204,6 +204,22 @@ impl Engine {
         self.sync_to(self.group.newest())
     }
 
+    /// The newest commit.
+    pub(crate) fn newest(&self) -> Ticket {
+        self.group.newest()
+    }
+
+    /// Whether the commit with `ticket` and all before it last.
+    pub(crate) fn lasts(&self, ticket: Ticket) -> bool {
+        self.group.lasts(ticket)
+    }
+
+    /// Who waits for which sync.
+    #[cfg(test)]
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// Whether writers would not be refused.
     pub(crate) fn has_room(&self) -> bool {
         self.space.room() > ROOM
@@ -222,7 +238,8 @@ impl Engine {
         if self.group.dirty() { Ok(()) } else { self.second.confirm(seen) }
     }
 
-    fn sync_to(&self, ticket: u64) -> Result<(), StorageError> {
+    /// Returns when the commit with `ticket` and all before it last.
+    pub(crate) fn sync_to(&self, ticket: Ticket) -> Result<(), StorageError> {
         self.group.wait(ticket, |marks| {
             // Before anything is noted: one more record would make certain what a failed sync was for.
             let state = self.alive()?;

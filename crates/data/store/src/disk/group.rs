@@ -2,6 +2,9 @@ use super::lengths::{LogId, Mark};
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+/// Which commit of an engine: the first is 1.
+pub(crate) type Ticket = u64;
+
 /// Lets commits that wait for the disk share one sync: whoever comes while one runs waits for the next, which covers
 /// all of them.
 #[derive(Default)]
@@ -13,8 +16,8 @@ pub(crate) struct Group {
 #[derive(Default)]
 struct State {
     /// Commits made, and how many of them surely last.
-    written: u64,
-    synced: u64,
+    written: Ticket,
+    synced: Ticket,
     running: bool,
     /// Marks of commits made since the last sync began.
     marks: HashMap<LogId, Mark>,
@@ -22,7 +25,7 @@ struct State {
 
 impl Group {
     /// Notes a commit that the engine has taken, and the length it gave a log. Returns its ticket.
-    pub(crate) fn written(&self, mark: Option<(LogId, Mark)>) -> u64 {
+    pub(crate) fn written(&self, mark: Option<(LogId, Mark)>) -> Ticket {
         let mut state = self.lock();
         state.marks.extend(mark);
         state.written += 1;
@@ -30,8 +33,13 @@ impl Group {
     }
 
     /// The ticket of the newest commit.
-    pub(crate) fn newest(&self) -> u64 {
+    pub(crate) fn newest(&self) -> Ticket {
         self.lock().written
+    }
+
+    /// Whether the commit with `ticket` and all before it last.
+    pub(crate) fn lasts(&self, ticket: Ticket) -> bool {
+        self.lock().synced >= ticket
     }
 
     /// Whether anything would be lost without another sync.
@@ -44,7 +52,7 @@ impl Group {
     /// caller at a time runs it.
     pub(crate) fn wait<E>(
         &self,
-        ticket: u64,
+        ticket: Ticket,
         sync: impl FnOnce(&[(LogId, Mark)]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut state = self.lock();

@@ -26,6 +26,7 @@ pub(crate) use engine::{Engine, Write};
 pub(crate) use fault::file_fault;
 pub(crate) use format::Folder;
 pub use format::FormatError;
+pub(crate) use group::Ticket;
 pub(crate) use journal::{check as check_journal, salvage};
 pub(crate) use lengths::{Known, Lengths, LogId, Mark};
 pub(crate) use place::Place;

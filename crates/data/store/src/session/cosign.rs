@@ -3,7 +3,6 @@
 use super::Session;
 use bytes::Bytes;
 use cloudpal_log::{AppendError, Auth, Durability, FeedError, Tree, TruncateError};
-use std::sync::atomic::Ordering;
 
 impl Session {
     /// Adds `blocks` with the signature that `sign` gives for the tree they make; returns the index of the first. The
@@ -24,8 +23,8 @@ impl Session {
         let tree = log.tree_after(blocks).map_err(fault)?;
         let signature = sign(log.auth().ok_or(FeedError::NotWritable)?, &tree);
         let appended = log.append_signed(blocks, signature.into(), Durability::Relaxed).map_err(fault)?;
-        self.shared.untold.store(true, Ordering::Release);
         exchange.appended(appended.first, log);
+        state.untold = self.inner.engine.newest();
         drop(state);
         self.settle(doing)?;
         Ok(appended.first)
@@ -50,8 +49,8 @@ impl Session {
         let tree = log.tree_at(length, None).map_err(fault)?;
         let signature = sign(log.auth().ok_or(FeedError::NotWritable)?, &tree);
         log.truncate_signed(length, None, signature.into(), Durability::Relaxed).map_err(fault)?;
-        self.shared.untold.store(true, Ordering::Release);
         exchange.truncated(from, log);
+        state.untold = self.inner.engine.newest();
         drop(state);
         self.settle(doing)
     }
