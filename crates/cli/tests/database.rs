@@ -180,6 +180,10 @@ fn kinds_merge_as_they_say_and_documents_are_found_by_field() {
     home.ends("put home tea oops --sub stock", 2, "stock");
     home.ends("find home litres --sub stock", 0, "cloudpal db index");
     home.ends("put home k v --kind shape", 2, "register, json, set, counter, text");
+    home.json("put home note Bär --sub notes --kind text");
+    assert_eq!(home.json("splice home note 2 ren --sub notes --remove 1")["value"], "Bären");
+    assert_eq!(home.json("splice home note 0 --sub notes --remove 2")["value"], "ren");
+    home.ends("splice home note 2 x --sub notes --remove 2", 2, "has 3 letters");
 }
 
 #[test]
@@ -198,6 +202,7 @@ fn two_devices_write_apart_see_the_conflict_and_settle_it() {
     assert_eq!(laptop.get("milk"), "fresh");
     assert_eq!(laptop.json("info home")["conflicts"], 1);
     phone.ends("resolve home tea --keep 3", 2, "versions 1 to 2");
+    phone.ends("resolve home milk --keep 1", 3, "no such conflict");
     let kept = phone.json("resolve home tea --keep 2");
     assert_eq!(kept["value"], versions[1]["value"]);
     laptop.meet(&phone);

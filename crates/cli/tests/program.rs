@@ -53,6 +53,15 @@ fn init_shows_the_words_once_and_never_again() {
 }
 
 #[test]
+fn the_folder_may_be_a_bare_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloudpal"));
+    command.current_dir(dir.path()).args(["--config", "mine", "init", "--json"]).stdin(Stdio::null());
+    ends(&command.output().unwrap(), 0, "");
+    assert!(dir.path().join("mine/seed").exists());
+}
+
+#[test]
 fn json_output_holds_no_word_of_the_seed() {
     let dir = tempfile::tempdir().unwrap();
     let made = cloudpal(dir.path(), &["init", "--json"], "");

@@ -1,5 +1,7 @@
 use crate::failure::Exit;
-use cloudpal_base::{CheckpointError, HistoryError, MemberError, OpenError, WriteError, WriteFault};
+use cloudpal_base::{
+    CheckpointError, HistoryError, MemberError, OpenError, ResolveError, WriteError, WriteFault,
+};
 use cloudpal_serve::owner::OwnerError;
 use cloudpal_serve::token::BookError;
 use std::error::Error;
@@ -11,6 +13,7 @@ pub fn exit(error: &(dyn Error + 'static)) -> Option<Exit> {
             OwnerError::Usage(_) => Some(Exit::Usage),
             OwnerError::Open(error) => exit(error),
             OwnerError::Write(error) => exit(error),
+            OwnerError::Resolve(error) => exit(error),
             OwnerError::Member(error) => exit(error),
             OwnerError::History(error) => exit(error),
             OwnerError::Checkpoint(error) => exit(error),
@@ -56,6 +59,15 @@ pub fn exit(error: &(dyn Error + 'static)) -> Option<Exit> {
         return match error {
             HistoryError::Unknown { .. } | HistoryError::Gone => Some(Exit::NotFound),
             HistoryError::Write(fault) => exit(fault),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<ResolveError>() {
+        return match error {
+            ResolveError::Missing => Some(Exit::NotFound),
+            ResolveError::Changed => Some(Exit::Refused),
+            ResolveError::Unknown | ResolveError::Part => Some(Exit::Usage),
+            ResolveError::Write(fault) => exit(fault),
             _ => None,
         };
     }

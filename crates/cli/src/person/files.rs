@@ -54,7 +54,10 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 
 /// What root makes in somebody's folder is theirs, or their own programs could not use it afterwards.
 fn keep_owner(path: &Path) -> Result<(), FileError> {
-    let Some(parent) = path.parent().filter(|_| Uid::effective().is_root()) else { return Ok(()) };
+    if !Uid::effective().is_root() {
+        return Ok(());
+    }
+    let parent = folder_of(path);
     let about = fs::metadata(parent).map_err(failed("looking at folder", parent))?;
     match about.uid() {
         0 => Ok(()),
@@ -109,8 +112,13 @@ pub fn open_lock(path: &Path) -> Result<File, FileError> {
 }
 
 fn sync_parent(path: &Path) -> Result<(), FileError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    let parent = folder_of(path);
     File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed("syncing folder", parent))
+}
+
+/// The folder that a path is in. A bare name is in the current one, which `Path::parent` gives no name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::told;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
-use cloudpal_base::{Durability, Order, Range, Sub};
+use cloudpal_base::{Durability, Order, Range, Resolution, Sub};
 use cloudpal_serve::json;
 use cloudpal_serve::owner::{Admission, Search, TokenWish};
 use cloudpal_serve::wire::Step;
@@ -120,9 +120,8 @@ impl RemoteBase {
 
     /// Writes a batch; where it lies.
     pub fn write(&self, steps: &[Step], durability: Durability) -> Result<Value, RemoteError> {
-        let durability = if durability == Durability::Durable { "durable" } else { "relaxed" };
         let operations: Vec<_> = steps.iter().map(json::step).collect();
-        self.post("batch", &json!({ "durability": durability, "operations": operations }))
+        self.post("batch", &json!({ "durability": name(durability), "operations": operations }))
     }
 
     /// Gives entries to `visit`, some at a time: what is changed meanwhile may show in later ones.
@@ -177,6 +176,13 @@ impl RemoteBase {
         self.post("undo", &json!({ "batch": batch }))
     }
 
+    /// Settles a conflict; where the batch lies that did.
+    pub fn resolve(&self, wanted: &Resolution, durability: Durability) -> Result<Value, RemoteError> {
+        let mut wish = json::resolution(wanted);
+        wish["durability"] = json!(name(durability));
+        self.post("resolve", &wish)
+    }
+
     /// Indexes a field.
     pub fn index(&self, sub: &Sub, field: &str) -> Result<Value, RemoteError> {
         self.post("index", &within(sub, &json!({ "path": field })))
@@ -226,6 +232,10 @@ impl RemoteBase {
     pub fn revoke_token(&self, id: &str) -> Result<Value, RemoteError> {
         self.pal.http.send_json(Method::DELETE, Ask::of(&self.at(&["tokens", id])), &[])
     }
+}
+
+fn name(durability: Durability) -> &'static str {
+    if durability == Durability::Durable { "durable" } else { "relaxed" }
 }
 
 fn of(sub: &Sub) -> Vec<(&'static str, String)> {

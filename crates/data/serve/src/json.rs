@@ -5,7 +5,8 @@ use crate::wire::{Bound, Step};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cloudpal_base::{
-    ClientId, Conflict, Database, Did, Dot, Edited, Member, Progress, Standing, Sub, Unit, Version, Written,
+    Choice, ClientId, Conflict, Database, Did, Dot, Edited, Member, Progress, Resolution, Standing, Sub,
+    Unit, Version, Written,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -92,6 +93,18 @@ pub fn step(step: &Step) -> Value {
                 }
             }
         }
+    }
+    told.into()
+}
+
+/// How a conflict is to end, as `POST /resolve` takes it.
+pub fn resolution(wanted: &Resolution) -> Value {
+    let mut told = key(&wanted.sub, &wanted.key);
+    tell(&mut told, "path", &wanted.path);
+    told.insert("seen".into(), wanted.seen.iter().copied().map(batch).collect());
+    match &wanted.choice {
+        Choice::Keep(dot) => drop(told.insert("keep".into(), json!(batch(*dot)))),
+        Choice::Value(value) => tell(&mut told, "value", value),
     }
     told.into()
 }

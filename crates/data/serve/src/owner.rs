@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use cloudpal_base::{
     Batch, CheckpointError, Cursor, Database, Dot, Durability, HistoryError, Member, MemberError, OpenError,
-    ReadError, Request, Rights, Role, Sub, Undone, WriteFault,
+    ReadError, Request, Resolution, ResolveError, Rights, Role, Sub, Undone, WriteFault,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ pub enum OwnerError {
     /// Writing.
     #[error(transparent)]
     Write(#[from] WriteFault),
+    /// Settling a conflict.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     /// Admitting or removing a member.
     #[error(transparent)]
     Member(#[from] MemberError),
@@ -220,6 +223,11 @@ pub fn undo(base: &Database, dot: Dot) -> Result<Value, OwnerError> {
         keys.iter().map(|(sub, key)| Value::from(json::key(sub, key))).collect()
     };
     Ok(json!({ "batch": json::batch(dot), "restored": list(&restored), "left": list(&left) }))
+}
+
+/// Settles a conflict, unless it has other versions by now than those that were seen.
+pub fn resolve(base: &Database, wanted: &Resolution, durability: Durability) -> Result<Value, OwnerError> {
+    Ok(json::written(&base.resolve(wanted, durability)?))
 }
 
 /// Makes a checkpoint, with which new devices begin.

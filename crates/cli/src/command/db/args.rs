@@ -6,7 +6,7 @@ use super::told::BatchId;
 use crate::command::data::args::At;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use cloudpal_base::Kind;
+use cloudpal_base::{Durability, Kind};
 use std::path::PathBuf;
 
 /// A database.
@@ -69,6 +69,13 @@ pub struct Lasting {
     /// Return only when it would survive a loss of power
     #[arg(long)]
     pub durable: bool,
+}
+
+impl Lasting {
+    /// The same in the database's words.
+    pub fn durability(self) -> Durability {
+        if self.durable { Durability::Durable } else { Durability::Relaxed }
+    }
 }
 
 /// `cloudpal db put`.
@@ -187,6 +194,25 @@ pub struct Patch {
     pub place: Place,
     /// A JSON merge patch: the fields to change, null for those to go
     pub patch: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub lasting: Lasting,
+}
+
+/// `cloudpal db splice`.
+#[derive(Clone, Debug, Args)]
+pub struct Splice {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it")]
+    pub place: Place,
+    /// Where, as the number of letters before it
+    pub position: usize,
+    /// What to put there
+    #[arg(default_value = "")]
+    pub insert: String,
+    /// How many letters behind that place go
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub remove: usize,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would print it")]
     pub lasting: Lasting,
@@ -501,6 +527,8 @@ pub enum DbCommand {
     Exclude(Member),
     /// Change fields of a document
     Patch(Patch),
+    /// Put letters into a text, or take some out
+    Splice(Splice),
     /// Print entries in the order of their keys
     Scan(Scan),
     /// Index a field of documents, for ever

@@ -1,16 +1,15 @@
 //! What devices wrote at the same time, and settling it.
 
-use super::args::{Conflicts, Lasting, Resolve};
-use super::entries::write;
+use super::args::{Conflicts, Resolve};
+use super::entries::report;
 use super::room::Room;
 use super::told::{conflict_lines, versions};
 use crate::command::data::Desk;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Report;
-use crate::told::bytes;
-use bytes::Bytes;
-use cloudpal_base::{Kind, Sub};
-use cloudpal_serve::wire::Step;
+use crate::told::{bytes, text};
+use cloudpal_base::{Choice, Dot, Kind, Resolution};
+use cloudpal_serve::json;
 use serde_json::{Value, json};
 
 /// `conflicts`.
@@ -39,33 +38,38 @@ pub fn resolve(desk: Desk<'_>, wanted: &Resolve) -> Result<(), Failure> {
     let value = wanted.value.as_deref().map(|value| place.coding.read(value)).transpose()?;
     let room = Room::open(desk, &place.name, &place.at)?;
     let sub = room.sub(&place.part, Kind::Register)?;
-    let steps = match (value, wanted.keep) {
-        (Some(value), _) => rewrite(&sub, &key, value),
+    let mut found = room.conflicts(&sub)?;
+    found.retain(|one| bytes(one, "key") == key);
+    let (conflict, choice) = match (value, wanted.keep) {
+        // It takes the place of the whole document, whichever field it is about.
+        (Some(value), _) => (found.first().ok_or_else(none)?, Choice::Value(value)),
         (None, Some(number)) => {
-            let conflict = pick(&room, &sub, &key, wanted.field.as_deref())?;
-            let all = versions(&conflict);
-            let kept = all.get(number.wrapping_sub(1)).ok_or_else(|| {
-                Failure::new(Exit::Usage, format!("there are versions 1 to {} only", all.len()))
+            let conflict = pick(&found, wanted.field.as_deref())?;
+            let seen = seen(conflict);
+            let kept = seen.get(number.wrapping_sub(1)).ok_or_else(|| {
+                Failure::new(Exit::Usage, format!("there are versions 1 to {} only", seen.len()))
             })?;
-            keep(&room, &sub, &key, &conflict, bytes(kept, "value").into(), number)?
+            (conflict, Choice::Keep(*kept))
         }
         (None, None) => return Err(Failure::new(Exit::Usage, "say --keep N or --value VALUE")),
     };
-    write(desk, room, &steps, Lasting { durable: true }, &sub, &key, "is settled")
+    let path = bytes(conflict, "path").into();
+    let seen = seen(conflict);
+    let written = room.resolve(&Resolution { sub: sub.clone(), key: key.clone(), path, seen, choice })?;
+    report(desk, room, &written, &sub, &key, "is settled")
 }
 
-/// The conflict at a key; that of a field, if there are several.
-fn pick(room: &Room, sub: &Sub, key: &[u8], wanted: Option<&str>) -> Result<Value, Failure> {
-    let is_wanted = |one: &Value| {
-        bytes(one, "key") == key && wanted.is_none_or(|wanted| one["field"].as_str() == Some(wanted))
-    };
-    let mut found = room.conflicts(sub)?;
-    found.retain(is_wanted);
-    match found.len() {
-        0 => {
-            Err(Failure::new(Exit::NotFound, "there is no such conflict; `cloudpal db conflicts` shows all"))
-        }
-        1 => Ok(found.remove(0)),
+fn none() -> Failure {
+    Failure::new(Exit::NotFound, "there is no such conflict; `cloudpal db conflicts` shows all")
+}
+
+/// The conflict that is meant; that of a field, if there are several.
+fn pick<'a>(found: &'a [Value], wanted: Option<&str>) -> Result<&'a Value, Failure> {
+    let is_wanted = |one: &&Value| wanted.is_none_or(|wanted| one["field"].as_str() == Some(wanted));
+    let found: Vec<&Value> = found.iter().filter(is_wanted).collect();
+    match found[..] {
+        [] => Err(none()),
+        [one] => Ok(one),
         _ => {
             let fields: Vec<_> = found.iter().filter_map(|one| one["field"].as_str()).collect();
             let message =
@@ -75,48 +79,7 @@ fn pick(room: &Room, sub: &Sub, key: &[u8], wanted: Option<&str>) -> Result<Valu
     }
 }
 
-/// Makes a version the only one.
-fn keep(
-    room: &Room,
-    sub: &Sub,
-    key: &Bytes,
-    conflict: &Value,
-    value: Bytes,
-    number: usize,
-) -> Result<Vec<Step>, Failure> {
-    if sub.kind() != Kind::Json {
-        return Ok(rewrite(sub, key, value));
-    }
-    let scalar: Option<Value> =
-        serde_json::from_slice(&value).ok().filter(|value: &Value| !value.is_object() && !value.is_array());
-    let fields: Vec<&str> =
-        conflict["fields"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    match scalar {
-        Some(scalar) if !fields.is_empty() => {
-            let patch = |inner| Step::Patch(sub.clone(), key.clone(), patch(&fields, inner).into());
-            // Gone first: what does not differ is not written, and would settle nothing.
-            Ok(vec![patch(Value::Null), patch(scalar)])
-        }
-        _ if number == 1 => Ok(rewrite(sub, key, room.value(sub, key)?.unwrap_or_default())),
-        _ => {
-            let message = "this part of the document cannot be taken over alone; give the whole document with --value, \
-                           or keep what it shows with --keep 1";
-            Err(Failure::new(Exit::Usage, message))
-        }
-    }
-}
-
-/// A merge patch that reaches one field.
-fn patch(fields: &[&str], value: Value) -> String {
-    let wrap = |inner: Value, name: &&str| json!({ *name: inner });
-    fields.iter().rev().fold(value, wrap).to_string()
-}
-
-/// Writes a value as if nothing had been there.
-fn rewrite(sub: &Sub, key: &Bytes, value: Bytes) -> Vec<Step> {
-    let put = Step::Put(sub.clone(), key.clone(), value);
-    match sub.kind() {
-        Kind::Json => vec![Step::Del(sub.clone(), key.clone()), put],
-        _ => vec![put],
-    }
+/// Where its versions were written, the one that is shown first.
+fn seen(conflict: &Value) -> Vec<Dot> {
+    versions(conflict).iter().filter_map(|version| json::dot(text(version, "batch"))).collect()
 }

@@ -66,6 +66,18 @@ pub fn write(
     done: &str,
 ) -> Result<(), Failure> {
     let written = room.write(steps, lasting)?;
+    report(desk, room, &written, sub, key, done)
+}
+
+/// Says what became of a key by a batch.
+pub fn report(
+    desk: Desk<'_>,
+    room: Room,
+    written: &Value,
+    sub: &Sub,
+    key: &Bytes,
+    done: &str,
+) -> Result<(), Failure> {
     let mut told = json::key(sub, key);
     match room.value(sub, key)? {
         Some(value) => tell(&mut told, "value", &value),
@@ -74,7 +86,7 @@ pub fn write(
     for name in ["batch", "time_ms"] {
         told.insert(name.into(), written[name].clone());
     }
-    let text = format!("{} {done}, in batch {}.", shown(key), text(&written, "batch"));
+    let text = format!("{} {done}, in batch {}.", shown(key), text(written, "batch"));
     room.finish(desk, &Report::new(text, told.into()))
 }
 

@@ -49,6 +49,7 @@ pub fn run(desk: Desk<'_>, command: DbCommand) -> Result<(), Failure> {
         DbCommand::Include(wanted) => values::set(desk, &wanted, Move::In),
         DbCommand::Exclude(wanted) => values::set(desk, &wanted, Move::Out),
         DbCommand::Patch(wanted) => values::patch(desk, &wanted),
+        DbCommand::Splice(wanted) => values::splice(desk, &wanted),
         DbCommand::Scan(wanted) => entries::scan(desk, &wanted),
         DbCommand::Index(wanted) => values::index(desk, &wanted),
         DbCommand::Find(wanted) => values::find(desk, &wanted),

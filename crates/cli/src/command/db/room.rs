@@ -8,7 +8,7 @@ use crate::remote::Remote;
 use crate::remote::databases::RemoteBase;
 use crate::terminal::Report;
 use bytes::Bytes;
-use cloudpal_base::{Batch, Database, Dot, Durability, Kind, Range, Sub};
+use cloudpal_base::{Batch, Database, Dot, Durability, Kind, Range, Resolution, Sub};
 use cloudpal_serve::json::{self, Names};
 use cloudpal_serve::owner::{self, Admission, Search};
 use cloudpal_serve::wire::Step;
@@ -119,7 +119,7 @@ impl Room {
 
     /// Writes a batch; where it lies.
     pub fn write(&self, steps: &[Step], lasting: Lasting) -> Result<Value, Failure> {
-        let durability = if lasting.durable { Durability::Durable } else { Durability::Relaxed };
+        let durability = lasting.durability();
         match self {
             Room::Folder(_, base) => {
                 let mut batch = Batch::new();
@@ -152,6 +152,14 @@ impl Room {
                 Ok(all.iter().map(|one| json::conflict(one, &names)).collect())
             }
             Room::Pal(base) => Ok(base.conflicts(sub)?),
+        }
+    }
+
+    /// Settles a conflict; where the batch lies that did.
+    pub fn resolve(&self, wanted: &Resolution) -> Result<Value, Failure> {
+        match self {
+            Room::Folder(_, base) => owner::resolve(base, wanted, Durability::Durable).map_err(failed),
+            Room::Pal(base) => Ok(base.resolve(wanted, Durability::Durable)?),
         }
     }
 

@@ -1,13 +1,13 @@
 //! Changes that only some kinds of sub-databases have, and finding documents by their fields.
 
-use super::args::{Add, Find, Index, Member, Patch};
+use super::args::{Add, Find, Index, Member, Patch, Splice};
 use super::entries::write;
 use super::room::Room;
 use crate::command::data::Desk;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::terminal::Report;
 use crate::told::entry;
-use cloudpal_base::Kind;
+use cloudpal_base::{Kind, Span, Unit};
 use cloudpal_serve::owner::Search;
 use cloudpal_serve::wire::Step;
 use serde_json::json;
@@ -50,6 +50,33 @@ pub fn patch(desk: Desk<'_>, wanted: &Patch) -> Result<(), Failure> {
     let sub = room.sub(&place.part, Kind::Json)?;
     let steps = [Step::Patch(sub.clone(), key.clone(), wanted.patch.clone().into())];
     write(desk, room, &steps, wanted.lasting, &sub, &key, "is changed")
+}
+
+/// `splice`.
+pub fn splice(desk: Desk<'_>, wanted: &Splice) -> Result<(), Failure> {
+    let place = &wanted.place;
+    let key = place.coding.read(&place.key)?;
+    let room = Room::open(desk, &place.name, &place.at)?;
+    let sub = room.sub(&place.part, Kind::Text)?;
+    let shown = room.value(&sub, &key)?;
+    let text = String::from_utf8_lossy(shown.as_deref().unwrap_or_default());
+    let span = span(&text, wanted.position, wanted.remove)?;
+    // The place was counted in this text and means another one in any other.
+    let expect = Step::Expect(sub.clone(), key.clone(), shown.clone());
+    let splice = Step::Splice(sub.clone(), key.clone(), span, wanted.insert.clone());
+    write(desk, room, &[expect, splice], wanted.lasting, &sub, &key, "is changed")
+}
+
+/// People count letters, the database bytes.
+fn span(text: &str, position: usize, remove: usize) -> Result<Span, Failure> {
+    let letters = text.chars().count();
+    let at = |letter: usize| text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(letter);
+    let end = position.checked_add(remove).and_then(at);
+    let (Some(begin), Some(end)) = (at(position), end) else {
+        let message = format!("the text has {letters} letters, so there is no such place in it");
+        return Err(Failure::new(Exit::Usage, message));
+    };
+    Ok(Span { at: begin, length: end - begin, unit: Unit::Utf8 })
 }
 
 /// `index`.

@@ -10,7 +10,6 @@ use crate::wire::{Answer, Bound, Bounds, Find, MAX_MESSAGE, Request};
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Query;
-use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use cloudpal_base::limits::{MAX_KEY, MAX_PATH, MAX_VALUE};
@@ -90,8 +89,7 @@ struct Settlement {
 }
 
 impl Settlement {
-    fn request(self) -> Result<Request, Failure> {
-        let durability = Wish::durability(self.durability.as_ref());
+    fn resolution(self) -> Result<Resolution, Failure> {
         let key = form::bytes(self.key, self.key_base64, MAX_KEY, "a key")?;
         let path = form::bytes(self.path, self.path_base64, MAX_PATH, "a path")?.unwrap_or_default();
         let value = form::bytes(self.value, self.value_base64, MAX_VALUE, "a value")?;
@@ -103,8 +101,7 @@ impl Settlement {
         };
         let seen = self.seen.iter().map(|name| dot(name)).collect::<Result<_, _>>()?;
         let sub = Place { sub: self.sub, kind: self.kind }.sub()?;
-        let resolution = Resolution { sub, key: key.ok_or_else(misused)?, path, seen, choice };
-        Ok(Request::Resolve { resolution, durability })
+        Ok(Resolution { sub, key: key.ok_or_else(misused)?, path, seen, choice })
     }
 }
 
@@ -113,13 +110,14 @@ fn dot(name: &str) -> Result<Dot, Failure> {
     json::dot(name).ok_or_else(unknown)
 }
 
-pub async fn resolve(caller: Caller, body: Body) -> Result<StatusCode, Refusal> {
+pub async fn resolve(caller: Caller, body: Body) -> Result<Json<Value>, Refusal> {
     let body = to_bytes(body, MAX_MESSAGE).await.map_err(|_| {
         let message = format!("the request did not arrive whole, or has more than {MAX_MESSAGE} bytes");
         Failure::new(Code::TooLarge, message)
     })?;
     let wish: Settlement = serde_json::from_slice(&body).map_err(|error| invalid(&error))?;
-    let request = wish.request()?;
-    caller.run(move |session| session.perform(request)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let durability = Wish::durability(wish.durability.as_ref());
+    let resolution = wish.resolution()?;
+    let written = caller.run(move |session| session.resolve_told(&resolution, durability)).await?;
+    Ok(Json(json::written(&written)))
 }

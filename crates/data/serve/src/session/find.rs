@@ -7,7 +7,7 @@ use crate::code::{Code, Failure};
 use crate::token::Right;
 use crate::wire::{self, Answer, Find, Found};
 use bytes::Bytes;
-use cloudpal_base::{Durability, Order, Resolution, ResolveError, Snapshot, Terms};
+use cloudpal_base::{Durability, Order, Resolution, ResolveError, Snapshot, Terms, Written};
 use cloudpal_log::codec::Write as _;
 use serde_json::Value;
 use std::ops::{Bound, ControlFlow};
@@ -48,9 +48,14 @@ impl Session {
     }
 
     pub(super) fn resolve(&self, wanted: &Resolution, durability: Durability) -> Result<Answer, Failure> {
+        self.resolve_told(wanted, durability).map(|_| Answer::Done)
+    }
+
+    /// The same for whoever wants to know where it lies.
+    pub fn resolve_told(&self, wanted: &Resolution, durability: Durability) -> Result<Written, Failure> {
         self.access.demand(Right::Write, &wanted.sub)?;
         let resolved = self.service.database.resolve(wanted, durability);
-        resolved.map(|_| Answer::Done).map_err(|error| match &error {
+        resolved.map_err(|error| match &error {
             ResolveError::Write(fault) => refused(fault),
             ResolveError::Missing => Failure::new(Code::NotFound, error.to_string()),
             ResolveError::Changed => Failure::new(Code::Condition, error.to_string()),
