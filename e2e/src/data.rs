@@ -1,18 +1,19 @@
-//! Logs and drives of the running pal, as a device uses them: what is stored before a sleep is read after it.
+//! Logs, drives and a database of the running pal, as a device uses them: what is stored before a sleep is read after it.
 
 use crate::steps::Day;
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const LOG: &str = "/v1/logs/first-day";
 const FILE: &str = "/v1/drives/first-day/files/notes/first.txt";
+const BASE: &str = "/v1/databases/first-day";
 
 impl Day {
-    /// Appends the marker to a log of the pal and puts it on a drive, so that the search of a sleeping pal looks for
+    /// Appends the marker to a log of the pal and puts it on a drive and into a database, so that the search of a sleeping pal looks for
     /// what passed through the store, too.
     pub fn store_data(&mut self) -> Result<()> {
-        eprintln!("==> a log and a drive in the pal");
-        for room in ["logs", "drives"] {
+        eprintln!("==> a log, a drive and a database in the pal");
+        for room in ["logs", "drives", "databases"] {
             self.data("POST", &format!("/v1/{room}"), r#"{"name": "first-day"}"#)?;
         }
         let lines = format!("{}\nsecond\n", self.marker);
@@ -21,6 +22,10 @@ impl Day {
         let marker = self.marker.clone();
         let put = self.data("PUT", FILE, &marker)?;
         self.report.check("a file put on a drive in the pal", put["bytes"] == marker.len(), &put);
+        let operations = json!([{ "type": "put", "key": "first", "value": marker }]);
+        let batch = json!({ "durability": "durable", "operations": operations }).to_string();
+        let written = self.data("POST", &format!("{BASE}/batch"), &batch)?;
+        self.report.check("a key put into a database in the pal", written["batch"].is_string(), &written);
         Ok(())
     }
 
@@ -28,14 +33,12 @@ impl Day {
     pub fn check_data(&mut self, what: &'static str) -> Result<()> {
         let block = self.page("GET", &format!("{LOG}/blocks/0"), "")?;
         let file = self.page("GET", FILE, "")?;
-        let found = format!(
-            "{} and {}, {} and {} bytes",
-            block.status,
-            file.status,
-            block.body.len(),
-            file.body.len()
-        );
-        self.report.check(what, block.body == self.marker && file.body == self.marker, found);
+        let entry = self.page("GET", &format!("{BASE}/entries/first"), "")?;
+        let all = [block, file, entry];
+        let found =
+            all.each_ref().map(|answer| format!("{} with {} bytes", answer.status, answer.body.len()));
+        let whole = all.iter().all(|answer| answer.body == self.marker);
+        self.report.check(what, whole, found.join(", "));
         Ok(())
     }
 

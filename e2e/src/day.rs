@@ -97,13 +97,13 @@ fn play_test(day: &mut Day) -> Result<()> {
     day.fall_asleep()?;
     day.wake_by_packet()?;
     day.wait_unlocked()?;
-    day.check_data("log and drive whole after sleep by the rule")?;
+    day.check_data("log, drive and database whole after sleep by the rule")?;
     day.asleep(&vault)?;
     day.count_across_a_wake()?;
     day.scans(100_000, 1_000)?;
     day.adopt()?;
     day.boot_cold()?;
-    day.check_data("log and drive whole after a cold boot")?;
+    day.check_data("log, drive and database whole after a cold boot")?;
     faults::changed_byte(day, &vault)?;
     faults::used_wrongly(day)?;
     faults::bad_tickets(day)?;
