@@ -2,7 +2,7 @@
 
 use crate::rows::{Memory, Variant, Way, Work};
 use crate::run::{Said, Side, Stage};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,8 +53,13 @@ pub fn bench(options: &Options, subject: &Subject) -> Result<ExitCode> {
             .with_context(|| format!("cannot make a folder in {}", options.folder.display()))?,
     };
     let wants = |name: &str| options.only.as_deref().is_none_or(|only| name.contains(only));
+    let works = (subject.rows)(options.scale);
+    let names: Vec<&str> = works.iter().map(|work| work.name).chain(["growth"]).collect();
+    if !names.iter().any(|name| wants(name)) {
+        bail!("no row has that in its name; there are {}", names.join(", "));
+    }
     let mut rows = Vec::new();
-    for work in (subject.rows)(options.scale).iter().filter(|work| wants(work.name)) {
+    for work in works.iter().filter(|work| wants(work.name)) {
         eprintln!("==> {}", work.name);
         match measure(&stage, work, options.rounds) {
             Ok(measured) => rows.extend(measured),
